@@ -1,0 +1,131 @@
+"""The plan: decided from memory, refused in one sentence, repeated from its record."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from napari_medzoo.cards import ModelCard
+from napari_medzoo.errors import MedzooError
+from napari_medzoo.inference import BACKENDS, Plan, estimate, make_plan, plan
+from napari_medzoo.inference.plan import choose_backend, default_threads, padded_shape
+from napari_medzoo.preprocess.recipe import Preprocessing
+from napari_medzoo.space import Grid
+from napari_medzoo.study import Study, Volume
+from tests.core.tiny_model import make_card
+
+SHAPE = (50, 61, 40)
+
+
+@pytest.fixture
+def card(tmp_path: Path) -> ModelCard:
+    return make_card(tmp_path)
+
+
+def with_memory(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
+    monkeypatch.setattr(plan, "available_memory_bytes", lambda: free)
+
+
+def test_whole_where_memory_allows(card: ModelCard, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_memory(monkeypatch, 8 << 30)
+    made = make_plan(card, SHAPE, device="cpu", backend="torch")
+    assert (made.mode, made.patch, made.overlap) == ("whole", (52, 64, 40), 0.0)
+    assert made.available_bytes == 8 << 30
+    assert 4 * 52 * 64 * 40 * (1 + 5) < made.memory_bytes < 100e6
+
+
+def test_the_boundary_is_at_60_percent(card: ModelCard, monkeypatch: pytest.MonkeyPatch) -> None:
+    peak = make_plan(card, SHAPE, device="cpu", backend="torch").memory_bytes
+    with_memory(monkeypatch, int(peak / 0.6) + 2)
+    assert make_plan(card, SHAPE, device="cpu", backend="torch").mode == "whole"
+    with_memory(monkeypatch, int(peak / 0.6) - 2)
+    tiles = make_plan(card, SHAPE, device="cpu", backend="torch")
+    assert (tiles.mode, tiles.patch, tiles.overlap) == ("tiles", (16, 16, 16), 0.25)
+    assert tiles.memory_bytes < peak
+
+
+def test_tiles_are_no_larger_than_the_study(card: ModelCard, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_memory(monkeypatch, 1_000_000)
+    assert make_plan(card, (40, 30, 5), device="cpu", backend="torch").patch == (16, 16, 8)
+
+
+def test_not_enough_for_tiles_is_refused(card: ModelCard, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_memory(monkeypatch, 100_000)
+    with pytest.raises(MedzooError, match=r"needs about \d+\.\d GB of memory .* close other programs"):
+        make_plan(card, SHAPE, device="cpu", backend="torch")
+
+
+def test_record_round_trip(card: ModelCard) -> None:
+    made = make_plan(card, SHAPE, device="cpu")
+    record = json.loads(json.dumps(made.model_dump(mode="json")))
+    assert Plan.model_validate(record) == made
+    with pytest.raises(ValidationError, match="turbo"):
+        Plan.model_validate({**record, "turbo": True})
+
+
+def test_plan_for_another_study(card: ModelCard) -> None:
+    made = make_plan(card, SHAPE, device="cpu", backend="torch")
+    other = made.for_shape((17, 33, 9), card.divisor)
+    assert (other.shape, other.patch, other.mode) == ((17, 33, 9), (20, 36, 12), "whole")
+
+
+def test_padding_to_the_divisor() -> None:
+    assert padded_shape((33, 64, 5), 32) == (64, 64, 64)
+    assert padded_shape((7, 1, 5), 1) == (7, 2, 5)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"device": "tpu"}, "There is no device 'tpu'; choose one of: auto, cpu, cuda, mps"),
+        ({"backend": "caffe"}, "There is no back end 'caffe'; choose one of: auto, openvino, torch"),
+        ({"precision": "int8", "device": "cpu", "backend": "torch"}, "no precision 'int8'; choose one of: float32"),
+    ],
+)
+def test_unknown_choices(card: ModelCard, options: dict, expected: str) -> None:
+    with pytest.raises(MedzooError, match=expected):
+        make_plan(card, SHAPE, **options)
+
+
+@pytest.mark.parametrize("device", ["cuda", "mps"])
+@pytest.mark.parametrize("backend", ["auto", "torch", "openvino"])
+def test_absent_device(device: str, backend: str) -> None:
+    if device in BACKENDS["torch"].devices() and backend != "openvino":
+        assert choose_backend(backend, device) == ("torch", device)
+        return
+    if backend == "openvino":
+        pytest.importorskip("openvino")
+    with pytest.raises(MedzooError, match=rf"can use {device} on this computer; choose --device .*cpu\.$"):
+        choose_backend(backend, device)
+
+
+def test_auto_on_a_cpu_prefers_openvino(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert choose_backend("auto", "cpu")[0] == ("openvino" if BACKENDS["openvino"].devices() else "torch")
+    monkeypatch.setattr(BACKENDS["openvino"], "devices", lambda: ())
+    assert choose_backend("auto", "cpu") == ("torch", "cpu")
+    with pytest.raises(MedzooError, match="'openvino' is not installed; run: pip install openvino"):
+        choose_backend("openvino", "cpu")
+
+
+def test_auto_takes_a_graphics_processor_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(BACKENDS["torch"], "devices", lambda: ("cuda", "cpu"))
+    assert choose_backend("auto", "auto") == ("torch", "cuda")
+
+
+def test_threads(card: ModelCard, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert default_threads() == make_plan(card, SHAPE, device="cpu").threads == 3
+    assert make_plan(card, SHAPE, device="cpu", threads=5).threads == 5
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert default_threads() >= 1
+
+
+def test_estimate_is_for_the_models_spacing_and_axes(tmp_path: Path) -> None:
+    card = make_card(tmp_path, preprocessing=Preprocessing(spacing=(1.0, 1.0, 2.0)))
+    grid = Grid((30, 20, 10), np.diag([1.0, 2.0, 3.0, 1.0])).reoriented("SLA")
+    study = Study({"t1w": Volume(np.zeros(grid.shape), grid, "t1w")})
+    assert estimate(card, study, device="cpu").shape == (30, 40, 15)
