@@ -88,7 +88,8 @@ class Study:
     Attributes
     ----------
     volumes : mapping of str to Volume
-        Keys of `MODALITIES` (or ``"unknown"`` for one volume whose contrast is not known). They may lie on different grids.
+        Keys of `MODALITIES` (or ``"unknown"`` for one volume whose contrast is not known). They may lie on
+        different grids.
     name : str
         For titles and file names.
     reasons : mapping of str to str
@@ -132,5 +133,3 @@ def describe(modalities: Any) -> str:
     """Modality keys as people write them: ``T1w, T2w and FLAIR``."""
     names = [MODALITIES.get(key, "one scan of any contrast" if key == "any" else key) for key in modalities]
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else "nothing"
-
-

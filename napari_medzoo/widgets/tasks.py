@@ -1,0 +1,150 @@
+"""What the panel runs off the main thread: generators of `Progress` over the core, without Qt.
+
+Heavy packages are imported inside, so that they load in the worker's thread and not when the panel opens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_medzoo.cards import ModelCard
+from napari_medzoo.label_tables import LABEL_TABLES
+from napari_medzoo.labels import Segmentation
+from napari_medzoo.preprocess.recipe import Preprocessing
+from napari_medzoo.progress import Progress, Steps
+from napari_medzoo.state import Slot
+from napari_medzoo.study import MODALITIES, FileInfo, Study
+
+if TYPE_CHECKING:
+    from napari.layers import Image
+
+    from napari_medzoo.evaluate import EvaluationReport
+    from napari_medzoo.preprocess import Prepared
+
+
+@dataclass(frozen=True, eq=False)
+class LabelFile:
+    """A label file that was among the scans."""
+
+    path: Path
+    segmentation: Segmentation
+
+
+@dataclass(frozen=True, eq=False)
+class Scans:
+    """What a person gave: scans, label files, the name of it all, and what was left out and why."""
+
+    slots: tuple[Slot, ...]
+    labels: tuple[LabelFile, ...]
+    name: str
+    notes: tuple[str, ...] = ()
+
+
+def read_scans(paths: Sequence[Path]) -> Steps[Scans]:
+    """Read files and folders.
+
+    Every file becomes a slot, whatever its name tells (the person can say what it is), and label files are kept
+    apart. A folder is read by the rules of `load_study`, with the label files that lie in it.
+
+    Raises
+    ------
+    MedzooError
+        For the first file that cannot be read; nothing is kept then.
+    """
+    from napari_medzoo.io import LEFT_OUT, find_scans, guess_modality, load_study, looks_like_labels, read_volume
+
+    slots: list[Slot] = []
+    labels: list[LabelFile] = []
+    notes: list[str] = []
+    for done, path in enumerate(paths):
+        yield Progress(f"Reading {path.name}", done, len(paths))
+        inside = [file for file in find_scans(path) if file.is_file()] if path.is_dir() else []
+        if not path.is_dir() and not looks_like_labels(path):
+            modality, reason = guess_modality(path)
+            slots.append(Slot(read_volume(path, modality), modality or "unknown", f"{path.name} is {reason}."))
+        elif not path.is_dir():
+            labels.append(_read_labels(path))
+        elif inside and all(looks_like_labels(file) for file in inside):
+            labels += [_read_labels(file) for file in inside]
+        else:
+            study = load_study(path)
+            slots += [Slot(volume, key, f"{study.reasons[key]}.") for key, volume in study.volumes.items()]
+            taken = {volume.file.path for volume in study.volumes.values() if volume.file}
+            labels += [_read_labels(file) for file in inside if file not in taken and looks_like_labels(file)]
+            notes += [study.reasons[LEFT_OUT]] if LEFT_OUT in study.reasons else []
+    first = paths[0]
+    slots.sort(key=lambda slot: [*MODALITIES, "unknown"].index(slot.modality))  # the T1w on top, as people look for it
+    return Scans(tuple(slots), tuple(labels), first.name if first.is_dir() else first.parent.name, tuple(notes))
+
+
+def _read_labels(path: Path) -> LabelFile:
+    from napari_medzoo.io import read_segmentation
+
+    return LabelFile(path, read_segmentation(path))
+
+
+def prepare_study(
+    study: Study, recipe: Preprocessing, modalities: Sequence[str], reference: str | None
+) -> Steps[Prepared]:
+    """Prepare `modalities` of the study by `recipe`."""
+    yield Progress("Preparing")
+    from napari_medzoo.preprocess import prepare
+
+    return (yield from prepare(study, recipe, modalities, reference))
+
+
+def segment(
+    study: Study, card: ModelCard, grid: str, device: str, backend: str, prepared: Prepared | None
+) -> Steps[Segmentation]:
+    """Label the study with the model, on the grid of modality `grid`."""
+    yield Progress("Loading model")
+    from napari_medzoo.inference import predict
+
+    return (yield from predict(study, card, grid=grid, device=device, backend=backend, prepared=prepared))
+
+
+def score(
+    prediction: Segmentation, reference: Segmentation | Path, numbering: str = "", reference_numbering: str = ""
+) -> Steps[EvaluationReport]:
+    """Compare labels with a reference, in the numberings chosen (empty: as each names itself)."""
+    yield Progress("Scoring")
+    from napari_medzoo.evaluate import comparable, evaluate
+    from napari_medzoo.io import read_segmentation
+
+    if isinstance(reference, Path):
+        table = LABEL_TABLES[reference_numbering] if reference_numbering else None
+        reference = read_segmentation(reference, table)
+    prediction, reference = numbered(prediction, numbering), numbered(reference, reference_numbering)
+    return evaluate(*comparable(prediction, reference))
+
+
+def numbered(segmentation: Segmentation, scheme: str) -> Segmentation:
+    """The segmentation with its numbers read in `scheme`; an empty one leaves the table as it is."""
+    return replace(segmentation, table=LABEL_TABLES[scheme]) if scheme else segmentation
+
+
+def save(segmentation: Segmentation, path: Path, like: FileInfo | None) -> Steps[Path]:
+    """Write the labels to `path` (the window has asked before replacing a file)."""
+    yield Progress(f"Writing {path.name}")
+    from napari_medzoo.io import write_segmentation
+
+    return write_segmentation(segmentation, path, like=like, overwrite=True)
+
+
+def read_layers(layers: Sequence[Image]) -> Steps[tuple[Slot, ...]]:
+    """Image layers of the viewer as scans; a layer's name is guessed from like a file's."""
+    from napari_medzoo.io import guess_modality
+    from napari_medzoo.widgets.layers import volume_from_layer
+
+    slots = []
+    for done, layer in enumerate(layers):
+        yield Progress(f"Reading {layer.name}", done, len(layers))
+        volume = volume_from_layer(layer)
+        modality, reason = guess_modality(volume.file.path if volume.file else Path(layer.name))
+        if volume.modality != "unknown":
+            modality = volume.modality
+        slots.append(Slot(volume, modality or "unknown", f"Layer '{layer.name}' is {reason}."))
+    return tuple(slots)

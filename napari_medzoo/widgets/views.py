@@ -1,0 +1,238 @@
+"""The panel's small views for what goes in: the study, its preparation, the model, and the run.
+
+A view shows the state it is given and emits what the person asked for; it decides nothing and keeps nothing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from magicgui.widgets import CheckBox, ComboBox, Container
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QProgressBar, QVBoxLayout, QWidget
+from superqt import QElidingLabel
+
+from napari_medzoo import state as possible
+from napari_medzoo.state import LEFT_OUT, STEPS, State
+from napari_medzoo.study import MODALITIES
+from napari_medzoo.widgets.parts import button, note, offer
+from napari_medzoo.widgets.view import CONVENTIONS, PLANES
+
+MODALITY_CHOICES = [(name, key) for key, name in MODALITIES.items()] + [("unknown", "unknown"), (LEFT_OUT, LEFT_OUT)]
+BACKENDS = ("auto", "torch", "openvino")
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+class StudyView(QWidget):
+    """The scans and what each was taken for."""
+
+    title = "1  Study"
+    fields = frozenset({"slots", "work"})
+    files_wanted = Signal()
+    folder_wanted = Signal()
+    layers_wanted = Signal()
+    clear_wanted = Signal()
+    modality_chosen = Signal(int, str)
+
+    def __init__(self) -> None:
+        super().__init__()
+        buttons = QHBoxLayout()
+        buttons.addWidget(button("Files…", "Add scans of one person", self.files_wanted.emit))
+        buttons.addWidget(button("Folder…", "Add all scans of a folder, or one DICOM series", self.folder_wanted.emit))
+        tip = "Add the viewer's image layers; select several to add only those"
+        buttons.addWidget(button("From viewer", tip, self.layers_wanted.emit))
+        buttons.addWidget(button("Clear", "Forget these scans", self.clear_wanted.emit))
+        self._rows = QGridLayout()
+        self._rows.setColumnStretch(0, 1)
+        self.problem = note()
+        layout = QVBoxLayout(self)
+        layout.addLayout(buttons)
+        layout.addLayout(self._rows)
+        layout.addWidget(self.problem)
+        self.combos: list[ComboBox] = []
+
+    def refresh(self, state: State) -> None:
+        """Show the slots: file, modality, why."""
+        if len(self.combos) != len(state.slots):
+            self._build(len(state.slots))
+        for i, slot in enumerate(state.slots):
+            name, reason = self._labels[i]
+            name.setText(slot.volume.name)
+            name.setToolTip(str(slot.volume.file.path) if slot.volume.file else slot.volume.name)
+            reason.setText(f"{slot.reason}  {'; '.join(slot.volume.warnings)}".strip())
+            offer(self.combos[i], MODALITY_CHOICES, slot.modality)
+            self.combos[i].enabled = not state.work
+        hint = "Choose files or a folder, drop them here, or take layers from the viewer."
+        self.problem.setText(possible.study_problem(state) if state.slots else hint)
+        self.problem.setVisible(bool(self.problem.text()))
+
+    def _build(self, count: int) -> None:
+        while self._rows.count():
+            self._rows.takeAt(0).widget().deleteLater()
+        self.combos, self._labels = [], []
+        for i in range(count):
+            name, reason = QElidingLabel(), note()
+            name.setElideMode(Qt.TextElideMode.ElideMiddle)
+            combo = ComboBox(choices=MODALITY_CHOICES)
+            combo.changed.connect(lambda value, i=i: self.modality_chosen.emit(i, value))
+            self._rows.addWidget(name, 2 * i, 0)
+            self._rows.addWidget(combo.native, 2 * i, 1)
+            self._rows.addWidget(reason, 2 * i + 1, 0, 1, 2)
+            self.combos.append(combo)
+            self._labels.append((name, reason))
+
+
+class PrepareView(QWidget):
+    """The steps of the preparation, each with a switch and the seconds it took."""
+
+    title = "2  Prepare"
+    fields = frozenset({"slots", "card", "cards", "recipe", "prepared", "work", "releasing"})
+    step_switched = Signal(str, bool)
+    preview_wanted = Signal()
+    reset_wanted = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.switches = {step: CheckBox(text=words) for step, (words, _) in STEPS.items()}
+        for step, switch in self.switches.items():
+            switch.changed.connect(lambda on, step=step: self.step_switched.emit(step, on))
+        form = Container(widgets=list(self.switches.values()), labels=False)
+        form.margins = (0, 0, 0, 0)
+        self.preview = button("Preview", "Prepare now and show the result as layers", self.preview_wanted.emit)
+        self.reset = button("As the model was trained", "Back to the model's own preparation", self.reset_wanted.emit)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.preview)
+        buttons.addWidget(self.reset)
+        self.timing, self.warning = note(), note()
+        layout = QVBoxLayout(self)
+        layout.addWidget(form.native)
+        layout.addLayout(buttons)
+        layout.addWidget(self.timing)
+        layout.addWidget(self.warning)
+
+    def refresh(self, state: State) -> None:
+        """Show which steps are on, whether Preview is possible, and what the last one took."""
+        recipe = possible.recipe(state)
+        timings = dict(state.prepared.timings) if state.prepared else {}
+        for step, switch in self.switches.items():
+            with switch.changed.blocked():
+                switch.value = getattr(recipe, step) is not None
+            took = f"  ({timings.pop(step):.1f} s)" if step in timings else ""
+            switch.text = f"{STEPS[step][0]}{took}"
+            switch.enabled = not state.work
+        problem = possible.prepare_problem(state)
+        self.preview.setEnabled(not problem)
+        self.preview.setToolTip(problem or "Prepare now and show the result as layers")
+        self.reset.setEnabled(state.recipe is not None and not state.work)
+        self.timing.setText(", ".join(f"{name} {seconds:.1f} s" for name, seconds in timings.items()))
+        self.timing.setVisible(bool(timings))
+        self.warning.setText(possible.differs_from_card(state))
+        self.warning.setVisible(bool(self.warning.text()))
+
+
+class ModelView(QWidget):
+    """Which model, on which scan's grid its labels shall lie, and where it computes."""
+
+    title = "3  Model"
+    fields = frozenset({"slots", "card", "cards", "grid", "device", "backend", "work"})
+    chosen = Signal(str, str)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.card = ComboBox(label="Model", choices=[])
+        self.grid = ComboBox(label="Labels on grid of", choices=[])
+        self.device = ComboBox(label="Device", choices=DEVICES)
+        self.backend = ComboBox(label="Back end", choices=BACKENDS)
+        for field in ("card", "grid", "device", "backend"):
+            combo = getattr(self, field)
+            combo.changed.connect(lambda value, field=field: self.chosen.emit(field, value or ""))
+        form = Container(widgets=[self.card, self.grid, self.device, self.backend])
+        form.margins = (0, 0, 0, 0)
+        self.needs = note()
+        layout = QVBoxLayout(self)
+        layout.addWidget(form.native)
+        layout.addWidget(self.needs)
+
+    def refresh(self, state: State) -> None:
+        """Show the models and what the chosen one needs."""
+        offer(self.card, [(f"{card.title} ({name})", name) for name, card in state.cards.items()], state.card)
+        modalities = [] if possible.study_problem(state) else possible.study(state).modalities
+        grids = [("the model's first scan", ""), *((MODALITIES.get(key, key), key) for key in modalities)]
+        offer(self.grid, grids, state.grid)
+        offer(self.device, [(key, key) for key in DEVICES], state.device)
+        offer(self.backend, [(key, key) for key in BACKENDS], state.backend)
+        for combo in (self.card, self.grid, self.device, self.backend):
+            combo.enabled = not state.work
+        self.needs.setText(possible.model_note(state))
+        self.needs.setVisible(bool(self.needs.text()))
+
+
+class RunView(QWidget):
+    """Segment, progress and Cancel: always visible below the sections."""
+
+    fields = frozenset({"slots", "card", "cards", "recipe", "work", "progress", "releasing"})
+    segment_wanted = Signal()
+    cancel_wanted = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.segment = button("4  Segment", "Label the scan with the chosen model", self.segment_wanted.emit)
+        self.segment.setStyleSheet("font-weight: bold; padding: 6px;")
+        self.cancel = button("Cancel", "Stop what is running", self.cancel_wanted.emit)
+        self.bar = QProgressBar()
+        self.bar.setTextVisible(False)
+        self.text = note()
+        row = QHBoxLayout()
+        row.addWidget(self.segment, 2)
+        row.addWidget(self.cancel, 1)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(6, 2, 6, 2)
+        layout.addLayout(row)
+        layout.addWidget(self.bar)
+        layout.addWidget(self.text)
+
+    def refresh(self, state: State) -> None:
+        """Show what runs and how far it is, or why nothing can."""
+        problem = possible.segment_problem(state)
+        self.segment.setEnabled(not problem)
+        self.cancel.setEnabled(bool(state.work))
+        step = state.progress
+        # A bar of range 0 moves to and fro: something runs, nobody knows how long.
+        total = step.total if step and step.done else 0
+        self.bar.setRange(0, total if state.work else 1)
+        self.bar.setValue(step.done if state.work and step else 0)
+        if state.work:
+            count = f" {step.done}/{step.total}" if step and step.total > 1 else ""
+            self.text.setText(f"{step.stage if step else state.work}{count} …")
+        else:
+            self.text.setText(problem or "Ready.")
+
+
+class PlaneView(QWidget):
+    """Axial, coronal, sagittal, 3D, and which side is left."""
+
+    plane_chosen = Signal(str)
+    convention_chosen = Signal(str)
+
+    def __init__(self) -> None:
+        super().__init__()
+        row = QHBoxLayout(self)
+        row.setContentsMargins(6, 2, 6, 2)
+        for plane in (*PLANES, "3D"):
+            row.addWidget(
+                button(
+                    plane[0].upper() + plane[1:],
+                    f"Show {plane} view",
+                    lambda plane=plane: self.plane_chosen.emit(plane),
+                )
+            )
+        self.convention = ComboBox(choices=[(name.capitalize(), name) for name in CONVENTIONS])
+        self.convention.tooltip = "\n".join(CONVENTIONS.values())
+        self.convention.changed.connect(self.convention_chosen.emit)
+        row.addWidget(self.convention.native)
+
+
+def paths_of(mime: Any) -> list[Path]:
+    """Local files and folders in dropped data."""
+    return [Path(url.toLocalFile()) for url in mime.urls() if url.isLocalFile()]

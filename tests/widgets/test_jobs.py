@@ -1,0 +1,142 @@
+"""Work off the main thread: results, errors, Cancel, and when the next run may begin."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+
+import pytest
+
+from napari_medzoo.errors import MedzooError
+from napari_medzoo.progress import Progress
+from napari_medzoo.state import State, busy_problem
+from napari_medzoo.widgets.jobs import Jobs, as_steps
+
+
+class Forward:
+    """Work that, like a forward pass, cannot be interrupted between its steps."""
+
+    def __init__(self) -> None:
+        self.entered, self.let_go, self.closed = threading.Event(), threading.Event(), threading.Event()
+        self.thread: int | None = None
+
+    def steps(self):
+        try:
+            yield Progress("Segmenting", 1, 2)
+            self.thread = threading.get_ident()
+            self.entered.set()
+            self.let_go.wait(30)
+            yield Progress("Segmenting", 2, 2)
+            return "labels"
+        finally:
+            self.closed.set()
+
+
+@pytest.fixture
+def state() -> State:
+    return State()
+
+
+@pytest.fixture
+def jobs(state, qtbot, qapp):
+    made = Jobs(state)
+    yield made
+    made.cancel()
+    qtbot.waitUntil(lambda: not state.releasing and not state.work, timeout=30_000)
+
+
+def test_the_result_arrives_in_the_main_thread_and_work_does_not(jobs, state, qtbot):
+    forward, results = Forward(), []
+    forward.let_go.set()
+    seen = []
+    state.events.progress.connect(lambda step: seen.append(step))
+    jobs.start("Segmenting", forward.steps(), lambda result: results.append((result, threading.get_ident())))
+    assert state.work == "Segmenting"
+    qtbot.waitUntil(lambda: not state.work)
+    assert results == [("labels", threading.get_ident())]
+    assert forward.thread != threading.get_ident()
+    assert Progress("Segmenting", 1, 2) in seen
+    assert state.progress is None
+
+
+def test_cancel_frees_the_window_within_a_second_and_the_result_is_thrown_away(jobs, state, qtbot):
+    forward, results = Forward(), []
+    jobs.start("Segmenting", forward.steps(), results.append)
+    qtbot.waitUntil(forward.entered.is_set)
+    begin = time.perf_counter()
+    jobs.cancel()
+    qtbot.waitUntil(lambda: not state.work)
+    assert time.perf_counter() - begin < 1
+    assert state.releasing
+    assert "memory" in busy_problem(state), "the pass in flight still holds its memory"
+    forward.let_go.set()
+    qtbot.waitUntil(lambda: not state.releasing)
+    assert forward.closed.is_set()
+    assert results == []
+    assert busy_problem(state) == ""
+
+
+def test_a_light_job_may_run_while_a_cancelled_one_ends(jobs, state, qtbot):
+    forward, results = Forward(), []
+    jobs.start("Segmenting", forward.steps(), results.append)
+    qtbot.waitUntil(forward.entered.is_set)
+    jobs.cancel()
+    jobs.start("Reading", as_steps(lambda: "scan"), results.append)
+    qtbot.waitUntil(lambda: not state.work)
+    assert results == ["scan"]
+    forward.let_go.set()
+    qtbot.waitUntil(lambda: not state.releasing)
+    assert results == ["scan"]
+
+
+def test_inference_is_asked_before_the_next_run(jobs, state, qtbot, monkeypatch):
+    class Busy:
+        still = True
+
+        @classmethod
+        def busy(cls) -> bool:
+            return cls.still
+
+    monkeypatch.setitem(sys.modules, "napari_medzoo.inference", Busy)
+    forward = Forward()
+    forward.let_go.set()
+    jobs.start("Segmenting", forward.steps(), lambda _: None)
+    jobs.cancel()
+    qtbot.waitUntil(lambda: not jobs._abandoned)
+    qtbot.wait(300)
+    assert state.releasing
+    Busy.still = False
+    qtbot.waitUntil(lambda: not state.releasing)
+
+
+def test_an_error_meant_for_the_person_is_one_notified_sentence(jobs, state, qtbot, notified):
+    def steps():
+        yield Progress("Reading")
+        raise MedzooError("scan.nii is empty; export it again.")
+
+    jobs.start("Reading", steps(), lambda _: pytest.fail("no result was expected"))
+    qtbot.waitUntil(lambda: not state.work)
+    assert notified == ["scan.nii is empty; export it again."]
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, ZeroDivisionError])
+def test_any_other_error_reaches_naparis_handler(jobs, state, qtbot, kind):
+    def steps():
+        yield Progress("Segmenting")
+        raise kind("a defect")
+
+    with qtbot.captureExceptions() as caught:
+        jobs.start("Segmenting", steps(), lambda _: pytest.fail("no result was expected"))
+        qtbot.waitUntil(lambda: not state.work)
+        qtbot.waitUntil(lambda: bool(caught))
+    assert caught[0][0] is kind
+    assert str(caught[0][1]) == "a defect"
+
+
+def test_two_jobs_at_once_are_a_defect(jobs, qtbot):
+    forward = Forward()
+    jobs.start("Segmenting", forward.steps(), lambda _: None)
+    with pytest.raises(RuntimeError, match="while 'Segmenting' runs"):
+        jobs.start("Reading", as_steps(lambda: None), lambda _: None)
+    forward.let_go.set()
