@@ -52,6 +52,35 @@ def export(
 
 
 @app.command()
+def evaluate(
+    model: Annotated[str, typer.Argument(help="A model's name or the path of its card.")],
+    case: Annotated[list[str] | None, typer.Option(help="Only this case; may be repeated.")] = None,
+    write: Annotated[bool, typer.Option("--write", help="Store the scores in the card.")] = False,
+    threads: ThreadsOption = None,
+) -> None:
+    """Score a model on real scans that no training has seen (those below MEDZOO_DATA, and the embedded one)."""
+    from napari_medzoo.cards import load_card
+    from napari_medzoo.io import replacing
+
+    from .config import data_folder
+    from .validation import CASES, validate
+
+    chosen = tuple(case or CASES)
+    unknown = [key for key in chosen if key not in CASES]
+    if unknown:
+        raise MedzooError(f"There is no case '{unknown[0]}'; choose from: {', '.join(CASES)}.")
+    card = load_card(model)
+    scores = []
+    for score in validate(card, data_folder(), chosen, threads):
+        print(f"{score.value:.3f}  {score.metric}  ({score.data})", flush=True)
+        scores.append(score)
+    if write:
+        path = card.weights_path.with_name(f"{card.name}.yaml")
+        with replacing(path) as temporary:
+            card.model_copy(update={"scores": tuple(scores)}).save(temporary)
+
+
+@app.command()
 def pack(
     labelmaps: Annotated[Path, typer.Argument(help="Folder with training_seg_*.nii.gz and the class tables.")],
     output: Annotated[Path, typer.Argument(help="The file to write (.npz).")],
