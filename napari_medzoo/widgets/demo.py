@@ -32,8 +32,9 @@ def show(
     reference : Segmentation, optional
         A hidden layer; the panel shows the scores against it.
     screenshots : Path, optional
-        A folder: save ``window.png``, ``axial.png``, ``coronal.png``, ``sagittal.png`` and ``3d.png`` there and close
-        the window again. Without it the window stays until the person closes it.
+        A folder: save ``window.png``, ``axial.png``, ``coronal.png``, ``sagittal.png`` and ``3d.png`` there (and
+        ``scores.png`` where there is a reference) and close the window again. Without it the window stays until
+        the person closes it.
 
     Returns
     -------
@@ -62,6 +63,10 @@ def take_pictures(panel: MedzooPanel, folder: Path) -> list[Path]:
     panel.shown.turn_to("axial")
     paths = [folder / "window.png"]
     viewer.window.screenshot(str(paths[0]), flash=False, canvas_only=False)
+    if panel.state.report is not None:
+        panel.scroll.ensureWidgetVisible(panel.score_view.table)
+        paths.append(folder / "scores.png")
+        viewer.window.screenshot(str(paths[-1]), flash=False, canvas_only=False)
     for plane in (*PLANES, "3D"):
         panel.shown.turn_to(plane)
         paths.append(folder / f"{plane.lower()}.png")

@@ -95,7 +95,7 @@ class Jobs:
         self._worker = worker
         worker.yielded.connect(lambda step: self._stepped(worker, step))
         worker.returned.connect(lambda outcome: self._returned(worker, outcome, done))
-        worker.finished.connect(lambda: self._finished(worker))
+        worker.finished.connect(lambda: self._finished(worker, steps))
         worker.start()
 
     def cancel(self) -> None:
@@ -131,11 +131,13 @@ class Jobs:
         else:
             done(outcome.result)
 
-    def _finished(self, worker: GeneratorWorker) -> None:
+    def _finished(self, worker: GeneratorWorker, steps: Steps[Any]) -> None:
         self._abandoned.discard(worker)
-        if worker is self._worker:  # stopped by napari itself (its window closes, its own cancel button)
-            self._cancelled.set()
+        if worker is self._worker:  # stopped by napari itself: its window closes, or its own cancel button
+            steps.close()
+            self._state.releasing = True
             self._end()
+            self._release.start()
 
     def _end(self) -> None:
         self._worker = None

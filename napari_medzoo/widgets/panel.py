@@ -82,10 +82,10 @@ class MedzooPanel(QWidget):
         for fold in self.folds.values():
             column.addWidget(fold)
         column.addStretch()
-        scroll = QScrollArea()
-        scroll.setWidgetResizable(True)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        scroll.setWidget(inside)
+        self.scroll = QScrollArea()
+        self.scroll.setWidgetResizable(True)
+        self.scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.scroll.setWidget(inside)
         self.banner = QLabel(RESEARCH_ONLY)
         self.banner.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.banner.setStyleSheet("background: #7a4b00; color: white; font-weight: bold; padding: 4px;")
@@ -93,10 +93,10 @@ class MedzooPanel(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(2)
         layout.addWidget(self.plane_view)
-        layout.addWidget(scroll, 1)
+        layout.addWidget(self.scroll, 1)
         layout.addWidget(self.run_view)
         layout.addWidget(self.banner)
-        self.setMinimumWidth(400)
+        self.setMinimumWidth(420)
 
     def _connect(self) -> None:
         self.study_view.files_wanted.connect(self._ask_files)
@@ -278,7 +278,7 @@ class MedzooPanel(QWidget):
         self._show_scans(tasks.Scans(slots, (), study.name))
         volume = next((v for v in study.volumes.values() if v.grid.same_as(segmentation.grid)), None)
         known = self.shown.add_labels(reference, "reference", visible=False) if reference is not None else None
-        name = f"labels of {volume.name if volume else study.name}"
+        name = f"labels of {volume.name if volume and volume.file else study.name}"
         self._show_segmentation(segmentation, name, volume.file if volume else None)
         if reference is not None:
             self.score_view.offer_layers(self.shown.label_layers(), self.shown.result, known)

@@ -6,13 +6,14 @@ from typing import Any
 
 from magicgui.widgets import ComboBox
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QLabel, QPushButton, QSizePolicy, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QLabel, QPushButton, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
 
 def note(text: str = "") -> QLabel:
     """A wrapped line of small print."""
     label = QLabel(text)
     label.setWordWrap(True)
+    label.setContentsMargins(0, 1, 0, 3)  # wrapped small print loses its descenders otherwise
     label.setStyleSheet("font-size: 11px;")
     label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
     return label
@@ -63,6 +64,14 @@ class Fold(QWidget):
     def _toggled(self, opened: bool) -> None:
         self.heading.setArrowType(Qt.ArrowType.DownArrow if opened else Qt.ArrowType.RightArrow)
         self._content.setVisible(opened)
+
+
+def choice(label: str = "", choices: Any = (), letters: int = 6) -> ComboBox:
+    """A combo box that shortens entries of more than `letters` instead of widening the panel."""
+    combo = ComboBox(label=label, choices=choices)
+    combo.native.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    combo.native.setMinimumContentsLength(letters)
+    return combo
 
 
 def offer(combo: ComboBox, choices: list[tuple[str, Any]], value: Any) -> None:

@@ -63,15 +63,13 @@ def read(path: str | Sequence[str]) -> list[Any]:
 
 
 def write_labels(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
-    """Write a labels layer, in the voxel order and geometry of the file it belongs to."""
+    """Write a labels layer, in the voxel order and geometry of the file it belongs to, and its names beside it."""
     from napari.layers import Labels
 
-    from napari_medzoo.io import write_segmentation
+    from napari_medzoo.widgets import tasks
 
     layer = Labels(data, **_arguments(meta))
-    labels = with_painted(segmentation_from_layer(layer))
-    written = write_segmentation(labels, Path(path), like=file_of(layer), overwrite=True)
-    return [str(written)]
+    return [str(tasks.write_labels(with_painted(segmentation_from_layer(layer)), Path(path), file_of(layer)))]
 
 
 def write_volume(path: str, data: Any, meta: dict[str, Any]) -> list[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from magicgui.types import FileDialogMode
-from magicgui.widgets import ComboBox, Container, FileEdit
+from magicgui.widgets import Container, FileEdit
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
@@ -14,7 +14,7 @@ from napari_medzoo import state as possible
 from napari_medzoo.evaluate import METRICS, EvaluationReport, LabelScore
 from napari_medzoo.label_tables import LABEL_TABLES
 from napari_medzoo.state import State
-from napari_medzoo.widgets.parts import button, note, offer
+from napari_medzoo.widgets.parts import button, choice, note, offer
 from napari_medzoo.widgets.tables import FigureTable
 
 AS_GIVEN = ""
@@ -76,11 +76,11 @@ class ScoreView(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.prediction = ComboBox(label="Labels", choices=[])
-        self.prediction_numbering = ComboBox(label="Numbering", choices=NUMBERINGS)
-        self.reference = ComboBox(label="Reference", choices=[])
+        self.prediction = choice("Labels", [])
+        self.prediction_numbering = choice("Numbering", NUMBERINGS)
+        self.reference = choice("Reference", [])
         self.file = FileEdit(label="or file", mode=FileDialogMode.EXISTING_FILE, nullable=True)
-        self.reference_numbering = ComboBox(label="Numbering", choices=NUMBERINGS)
+        self.reference_numbering = choice("Numbering", NUMBERINGS)
         self.file.value = None
         form = Container(
             widgets=[self.prediction, self.prediction_numbering, self.reference, self.file, self.reference_numbering]

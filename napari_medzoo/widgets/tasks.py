@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_medzoo.cards import ModelCard
+from napari_medzoo.errors import MedzooError
 from napari_medzoo.label_tables import LABEL_TABLES
 from napari_medzoo.labels import Segmentation
 from napari_medzoo.preprocess.recipe import Preprocessing
@@ -129,9 +130,26 @@ def numbered(segmentation: Segmentation, scheme: str) -> Segmentation:
 def save(segmentation: Segmentation, path: Path, like: FileInfo | None) -> Steps[Path]:
     """Write the labels to `path` (the window has asked before replacing a file)."""
     yield Progress(f"Writing {path.name}")
-    from napari_medzoo.io import write_segmentation
+    return write_labels(segmentation, path, like)
 
-    return write_segmentation(segmentation, path, like=like, overwrite=True)
+
+def write_labels(segmentation: Segmentation, path: Path, like: FileInfo | None) -> Path:
+    """Write labels and, beside them in ``<stem>.tsv``, their names and colours, so that both come back on opening.
+
+    A file of that name which is no label table is left alone.
+    """
+    from napari_medzoo.io import stem_of, write_segmentation
+    from napari_medzoo.label_tables import read_label_table, write_label_table
+
+    written = write_segmentation(segmentation, path, like=like, overwrite=True)
+    names = path.with_name(f"{stem_of(path)}.tsv")
+    if names.exists():
+        try:
+            read_label_table(names)
+        except MedzooError:
+            return written
+    write_label_table(segmentation.table, names)
+    return written
 
 
 def read_layers(layers: Sequence[Image]) -> Steps[tuple[Slot, ...]]:

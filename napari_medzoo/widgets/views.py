@@ -16,7 +16,7 @@ from superqt import QElidingLabel
 from napari_medzoo import state as possible
 from napari_medzoo.state import LEFT_OUT, STEPS, State
 from napari_medzoo.study import MODALITIES
-from napari_medzoo.widgets.parts import button, note, offer
+from napari_medzoo.widgets.parts import button, choice, note, offer
 from napari_medzoo.widgets.view import CONVENTIONS, PLANES
 
 MODALITY_CHOICES = [(name, key) for key, name in MODALITIES.items()] + [("unknown", "unknown"), (LEFT_OUT, LEFT_OUT)]
@@ -74,7 +74,7 @@ class StudyView(QWidget):
         for i in range(count):
             name, reason = QElidingLabel(), note()
             name.setElideMode(Qt.TextElideMode.ElideMiddle)
-            combo = ComboBox(choices=MODALITY_CHOICES)
+            combo = choice(choices=MODALITY_CHOICES)
             combo.changed.connect(lambda value, i=i: self.modality_chosen.emit(i, value))
             self._rows.addWidget(name, 2 * i, 0)
             self._rows.addWidget(combo.native, 2 * i, 1)
@@ -140,10 +140,10 @@ class ModelView(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.card = ComboBox(label="Model", choices=[])
-        self.grid = ComboBox(label="Labels on grid of", choices=[])
-        self.device = ComboBox(label="Device", choices=DEVICES)
-        self.backend = ComboBox(label="Back end", choices=BACKENDS)
+        self.card = choice("Model", [])
+        self.grid = choice("Labels on grid of", [])
+        self.device = choice("Device", DEVICES)
+        self.backend = choice("Back end", BACKENDS)
         for field in ("card", "grid", "device", "backend"):
             combo = getattr(self, field)
             combo.changed.connect(lambda value, field=field: self.chosen.emit(field, value or ""))
@@ -156,7 +156,7 @@ class ModelView(QWidget):
 
     def refresh(self, state: State) -> None:
         """Show the models and what the chosen one needs."""
-        offer(self.card, [(f"{card.title} ({name})", name) for name, card in state.cards.items()], state.card)
+        offer(self.card, [(f"{name}: {card.title}", name) for name, card in state.cards.items()], state.card)
         modalities = [] if possible.study_problem(state) else possible.study(state).modalities
         grids = [("the model's first scan", ""), *((MODALITIES.get(key, key), key) for key in modalities)]
         offer(self.grid, grids, state.grid)
@@ -219,6 +219,7 @@ class PlaneView(QWidget):
         super().__init__()
         row = QHBoxLayout(self)
         row.setContentsMargins(6, 2, 6, 2)
+        row.setSpacing(3)
         for plane in (*PLANES, "3D"):
             row.addWidget(
                 button(
@@ -227,7 +228,7 @@ class PlaneView(QWidget):
                     lambda plane=plane: self.plane_chosen.emit(plane),
                 )
             )
-        self.convention = ComboBox(choices=[(name.capitalize(), name) for name in CONVENTIONS])
+        self.convention = choice(choices=[(name.capitalize(), name) for name in CONVENTIONS], letters=12)
         self.convention.tooltip = "\n".join(CONVENTIONS.values())
         self.convention.changed.connect(self.convention_chosen.emit)
         row.addWidget(self.convention.native)

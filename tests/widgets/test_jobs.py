@@ -77,6 +77,24 @@ def test_cancel_frees_the_window_within_a_second_and_the_result_is_thrown_away(j
     assert busy_problem(state) == ""
 
 
+def test_a_worker_that_napari_stops_leaves_nothing_running(jobs, state, qtbot):
+    def steps():
+        try:
+            while True:
+                yield Progress("Segmenting")
+                time.sleep(0.01)
+        finally:
+            closed.set()
+
+    closed, results = threading.Event(), []
+    jobs.start("Segmenting", steps(), results.append)
+    qtbot.waitUntil(lambda: state.progress is not None)
+    jobs._worker.quit()
+    qtbot.waitUntil(lambda: not state.work and not state.releasing)
+    assert closed.is_set()
+    assert results == []
+
+
 def test_a_light_job_may_run_while_a_cancelled_one_ends(jobs, state, qtbot):
     forward, results = Forward(), []
     jobs.start("Segmenting", forward.steps(), results.append)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from qtpy.QtGui import QDropEvent
 from napari_medzoo.io import read_volume, write_segmentation
 from napari_medzoo.label_tables import LABEL_TABLES
 from napari_medzoo.labels import Segmentation
+from napari_medzoo.progress import Progress
 from napari_medzoo.state import LEFT_OUT
 from napari_medzoo.widgets.layers import segmentation_from_layer
 
@@ -129,3 +131,25 @@ def test_a_single_file_opens_through_the_study_buttons(panel, finish, t1w, monke
     assert isinstance(panel.viewer.layers[0], Image)
     assert not [layer for layer in panel.viewer.layers if isinstance(layer, Labels)]
     assert Path(panel.state.slots[0].volume.file.path) == t1w
+
+
+def test_a_closed_panel_lets_go_of_its_work_and_of_the_viewer(panel, qtbot, t1w):
+    closed = threading.Event()
+
+    def steps():
+        try:
+            while True:
+                yield Progress("Segmenting")
+        finally:
+            closed.set()
+
+    panel.jobs.start("Segmenting", steps(), lambda _: None)
+    qtbot.waitUntil(lambda: panel.state.progress is not None)
+    viewer = panel.viewer
+    with qtbot.waitSignal(panel.destroyed):
+        viewer.window.remove_dock_widget(panel)
+        panel.deleteLater()
+    qtbot.waitUntil(closed.is_set)
+    assert panel.state.work == ""
+    viewer.add_labels(np.zeros((3, 4, 5), np.uint8))
+    panel.state.study_name = "nobody listens any more"

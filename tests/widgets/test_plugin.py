@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from napari.layers import Labels, Layer
-from npe2 import PluginManifest
+from npe2 import PluginManager, PluginManifest
 from npe2.manifest.utils import import_python_name
 
 import napari_medzoo
@@ -17,6 +17,7 @@ from napari_medzoo.io import FORMATS, read_segmentation, read_volume, write_segm
 from napari_medzoo.label_tables import LABEL_TABLES, write_label_table
 from napari_medzoo.labels import Segmentation
 from napari_medzoo.widgets import plugin
+from napari_medzoo.widgets.panel import MedzooPanel
 
 MANIFEST = Path(napari_medzoo.__file__).parent / "napari.yaml"
 SUFFIXES = (".nii.gz", ".nii", ".mgz", ".nrrd", ".mha")
@@ -70,6 +71,7 @@ def test_labels_opened_and_saved_are_the_same(awkward_grids, tmp_path, suffix, n
     np.testing.assert_allclose(layer.get_color(49)[:3], np.array(table[49].color) / 255, atol=1e-6)
     again = read_segmentation(saved(layer, tmp_path / f"again_seg{suffix}"))
     np.testing.assert_array_equal(again.data, data)
+    assert again.table.labels == table.labels
     np.testing.assert_allclose(again.grid.affine, grid.affine, atol=1e-4)
 
 
@@ -96,6 +98,15 @@ def test_corrections_by_hand_are_saved(t1w, tmp_path):
     again = read_segmentation(saved(layer, tmp_path / "again_seg.nii.gz"))
     assert again.data[20, 30, 2] == 49
     assert int((again.data != data).sum()) == 1
+
+
+def test_a_file_beside_the_labels_that_is_no_table_is_left_alone(awkward_grids, tmp_path):
+    notes = tmp_path / "labels.tsv"
+    notes.write_text("patient\tage\nA\t40\n")
+    grid = awkward_grids["identity"]
+    layer = Labels(np.ones(grid.shape, np.uint8))
+    saved(layer, tmp_path / "labels.nii.gz")
+    assert notes.read_text() == "patient\tage\nA\t40\n"
 
 
 def test_a_folder_of_a_study_opens_and_a_folder_of_others_is_left_to_others(t1w, flair, tmp_path):
@@ -130,6 +141,27 @@ def test_a_file_opened_from_naparis_menu_is_the_right_way_up(make_napari_viewer,
         viewer.add_layer(Layer.create(*layer))
     assert viewer.dims.order == (2, 1, 0)
     assert [str(way) for way in viewer.scene.camera.orientation2d] == ["up", "right"]
+
+
+def test_napari_itself_opens_saves_and_shows_the_panel(make_napari_viewer, manifest, t1w, tmp_path):
+    plugins = PluginManager.instance()
+    registered = manifest.name in plugins
+    if not registered:
+        plugins.register(manifest)
+    try:
+        viewer = make_napari_viewer()
+        (layer,) = viewer.open(str(t1w), plugin="napari-medzoo")
+        assert viewer.dims.order == (2, 1, 0)
+        assert layer.source.reader_plugin == "napari-medzoo"
+        path = tmp_path / "saved_T1w.nii.gz"
+        assert layer.save(str(path), plugin="napari-medzoo") == [str(path)]
+        np.testing.assert_array_equal(read_volume(path).data, read_volume(t1w).data)
+        np.testing.assert_array_equal(read_volume(path).grid.affine, read_volume(t1w).grid.affine)
+        _, panel = viewer.window.add_plugin_dock_widget("napari-medzoo", "MedZoo")
+        assert isinstance(panel, MedzooPanel)
+    finally:
+        if not registered:
+            plugins.unregister(manifest.name)
 
 
 def test_opening_the_panel_loads_neither_networks_nor_plots():
