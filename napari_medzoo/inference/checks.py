@@ -91,6 +91,6 @@ def _cut(segmentation: Segmentation) -> Iterator[str]:
                 sides.append(_SIDES[towards])
     if sides:
         yield (
-            f"Labels reach the {' and the '.join(sides)} of the scan: the field of view cuts what they name, "
+            f"Labels reach the edge of the scan ({', '.join(sides)}): the field of view cuts what they name, "
             "so its volume is too small."
         )

@@ -130,12 +130,13 @@ def _scores(runner: Runner, data: NDArray[Any], plan: Plan, divisor: int) -> Ste
     """Logits ``(K, X, Y, Z) float32`` of prepared data ``(C, X, Y, Z)``, whole or in tiles as planned."""
     x, y, z = data.shape[1:]
     padded, inner = pad(data, padded_shape((x, y, z), divisor))
+    progress = Progress("Segmenting")
     if plan.mode == "whole":
-        scores = yield from in_background(lambda: runner(padded), Progress("Segmenting"), runner.release)
+        scores = yield from in_background(lambda: runner(padded), progress, runner.release)
     else:
         patch = fitting_patch(plan.patch, padded.shape[1:])
         scores = yield from tiled(runner, padded, patch, plan.overlap, runner.release)
-    runner.release()
+    yield from in_background(runner.release, progress)  # giving gigabytes back takes its time as well
     return scores[inner]
 
 

@@ -13,7 +13,7 @@ import torch
 
 from napari_medzoo.inference import BACKENDS, load_network
 from napari_medzoo.models import ARCHITECTURES
-from tests.core.tiny_model import make_card
+from tests.core.tiny_model import make_card, require_openvino
 
 SMALL = {"strided_unet": {"widths": [8, 16, 24, 32]}}
 """Settings that make a network quick where its default is not; at least three levels deep."""
@@ -81,7 +81,7 @@ def test_torch_restores_the_number_of_threads(tmp_path: Path) -> None:
 
 
 def test_openvino_keeps_the_compiled_network_by_weights(tmp_path: Path) -> None:
-    pytest.importorskip("openvino")
+    require_openvino()
     from napari_medzoo.inference import openvino_backend
 
     backend = BACKENDS["openvino"]
@@ -105,7 +105,7 @@ def test_importing_inference_loads_no_library() -> None:
 
 def test_openvino_sends_no_statistics(tmp_path: Path) -> None:
     """By itself it reports its import and every conversion over the network."""
-    pytest.importorskip("openvino")
+    require_openvino()
     card = make_card(tmp_path)
     code = (
         "import sys, socket\n"

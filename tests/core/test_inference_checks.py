@@ -87,7 +87,7 @@ def test_cut_field_of_view_names_the_side(side: tuple, anatomical: str, codes: s
     )
     (warning,) = plausibility(turned)
     # Keeping the upper half cuts the bottom.
-    assert f"reach the {opposite} of the scan" in warning
+    assert f"edge of the scan ({opposite})" in warning
     assert anatomical not in warning
 
 

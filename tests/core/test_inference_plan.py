@@ -16,7 +16,7 @@ from napari_medzoo.inference.plan import choose_backend, default_threads, padded
 from napari_medzoo.preprocess.recipe import Preprocessing
 from napari_medzoo.space import Grid
 from napari_medzoo.study import Study, Volume
-from tests.core.tiny_model import make_card
+from tests.core.tiny_model import make_card, require_openvino
 
 SHAPE = (50, 61, 40)
 
@@ -98,7 +98,7 @@ def test_absent_device(device: str, backend: str) -> None:
         assert choose_backend(backend, device) == ("torch", device)
         return
     if backend == "openvino":
-        pytest.importorskip("openvino")
+        require_openvino()
     with pytest.raises(MedzooError, match=rf"can use {device} on this computer; choose --device .*cpu\.$"):
         choose_backend(backend, device)
 

@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from napari_medzoo.cards import ModelCard, read_card, sha256
+from napari_medzoo.inference import BACKENDS
 from napari_medzoo.models import ARCHITECTURES
 from napari_medzoo.preprocess.recipe import Preprocessing
 from napari_medzoo.progress import Progress, Result, Steps
@@ -77,3 +79,9 @@ def collect(steps: Steps[Result]) -> tuple[list[Progress], Result]:
             seen.append(next(steps))
         except StopIteration as stop:
             return seen, stop.value
+
+
+def require_openvino() -> None:
+    """Skip where OpenVINO is not installed, without importing it: importing it directly reports usage."""
+    if not BACKENDS["openvino"].devices():
+        pytest.skip("openvino is not installed")
