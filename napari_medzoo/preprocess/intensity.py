@@ -87,6 +87,11 @@ def correct_bias(volume: Volume, settings: BiasCorrection | None = None) -> Volu
     -------
     Volume
         float32 on the same grid. Voxels that are 0 stay 0.
+
+    Raises
+    ------
+    MedzooError
+        For a volume without contrast, without a head, or of one slice.
     """
     import SimpleITK as sitk
 
@@ -94,6 +99,11 @@ def correct_bias(volume: Volume, settings: BiasCorrection | None = None) -> Volu
 
     settings = settings or BiasCorrection()
     require_contrast(volume)
+    if min(volume.grid.shape) < 2:
+        raise MedzooError(
+            f"{volume.name}: {volume.grid} is too thin for a bias field (two voxels along each axis are needed); "
+            "switch the correction off."
+        )
     data = native(volume.data).astype(np.float32)
     lowest = min(float(data.min()), 0.0)
     image = sitk.GetImageFromArray(data - np.float32(lowest) if lowest < 0 else data)  # N4 takes logarithms

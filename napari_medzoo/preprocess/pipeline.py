@@ -148,7 +148,7 @@ def _align_all(
 
             result = find_alignment(moving[key], fixed, recipe.align)
         found[key] = result.transform
-        if result.note:
+        if result.note and not moving[key].grid.same_as(fixed.grid):  # on one grid it was to be expected
             warnings.append(f"{moving[key].name}: {result.note}.")
     return found
 

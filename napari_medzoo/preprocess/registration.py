@@ -28,6 +28,9 @@ STARTS = 3
 HEAD_MARGIN_MM = 12.0
 """Air around the fixed head that takes part: without it the head's outline would say nothing."""
 
+DECIMALS = 9
+"""Digits of a transform that are kept: the last ones differ from run to run with the order of ITK's additions."""
+
 JUDGED = 50_000
 """Voxels that two positions are compared on."""
 
@@ -62,11 +65,11 @@ def find_alignment(moving: Volume, fixed: Volume, settings: Align | None = None)
 
     Mattes' mutual information (2003) over the head's box, optimised by regular steps from coarse to fine copies of both
     volumes. First guesses are the header's position, the heads' centres of mass and the grids' centres, each turned by
-    `TURNS_DEGREES` about every axis; the best are followed at the coarsest level. The result is the same on every run:
-    the metric runs on one thread, because the order in which threads add up changes the last digits.
+    `TURNS_DEGREES` about every axis; the best are followed at the coarsest level. The result is the same on every run
+    and any number of cores: the metric runs on one thread, and digits beyond `DECIMALS` are dropped.
 
     The header's position is kept where nothing better is found, and where both volumes share one grid and the optimum
-    lies within half a voxel of it (such data were co-registered before; interpolating again would only blur them).
+    lies within half a voxel of it on average (such data were co-registered before; interpolating would only blur them).
 
     Parameters
     ----------
@@ -86,7 +89,7 @@ def find_alignment(moving: Volume, fixed: Volume, settings: Align | None = None)
     if after <= before:
         note = "no better position was found than the one in its header, which is kept"
         return Alignment(np.eye(4), before, before, note)
-    moved = displacement_mm(found, np.eye(4), fixed.grid.corners_mm()).max()
+    moved = displacement_mm(found, np.eye(4), judge.points).mean()
     if moving.grid.same_as(fixed.grid) and moved <= min(fixed.grid.spacing) / 2:
         return Alignment(np.eye(4), before, before, "it lies within half a voxel already and is left as it is")
     return Alignment(found, before, after)
@@ -138,7 +141,7 @@ class _Level:
             mask = head_mask(self.fixed)
             looked_at = max(int(mask.sum()), 1)
             method.SetMetricFixedMask(to_itk(replace(self.fixed, data=mask)))
-        sampling = settings.samples / looked_at
+        sampling = settings.samples / looked_at * (1.0 if self.head_only else 0.5)
         if sampling < 1:
             method.SetMetricSamplingStrategy(method.RANDOM)
             method.SetMetricSamplingPercentage(sampling, settings.seed)
@@ -147,6 +150,7 @@ class _Level:
             learningRate=self.millimetres / 3,
             minStep=self.millimetres / 1500,
             numberOfIterations=settings.iterations,
+            relaxationFactor=0.5 if self.head_only else 0.8,  # patient where the way is still long
             gradientMagnitudeTolerance=1e-8,
         )
         method.SetOptimizerScalesFromPhysicalShift()
@@ -155,7 +159,7 @@ class _Level:
             method.Execute(to_itk(self.fixed), to_itk(self.moving))
         except RuntimeError:  # ITK's way to say that the scans came to overlap too little: not a position to go on from
             return start
-        return matrix_of(transform)
+        return np.round(matrix_of(transform), DECIMALS)
 
 
 def _pyramid(fixed: Volume, moving: Volume, sizes_mm: tuple[float, ...]) -> list[_Level]:

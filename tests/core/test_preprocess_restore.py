@@ -56,7 +56,7 @@ def test_same_spacing_there_and_back_is_bit_exact(name: str, orientation: str) -
 def test_labels_on_the_models_grid_lose_nothing(
     name: str, orientation: str, factors: tuple[float, float, float]
 ) -> None:
-    """Wherever the model's voxels are no smaller than the scan's, restoring and preparing again gives every voxel back."""
+    """Where the model's voxels are no smaller than the scan's, restoring and preparing again gives every voxel back."""
     own = GRIDS[name].reoriented(orientation).spacing
     spacing = tuple(s * f for s, f in zip(own, factors, strict=True))
     prepared = prepared_from(GRIDS[name], BARE.model_copy(update={"spacing": spacing, "orientation": orientation}))
@@ -72,9 +72,7 @@ def test_labels_on_the_models_grid_lose_nothing(
     orientation=st.sampled_from(CODES),
     spacing=st.tuples(*[st.floats(0.4, 2.2)] * 3),
 )
-def test_every_voxel_gets_the_nearest_label(
-    name: str, orientation: str, spacing: tuple[float, float, float]
-) -> None:
+def test_every_voxel_gets_the_nearest_label(name: str, orientation: str, spacing: tuple[float, float, float]) -> None:
     prepared = prepared_from(GRIDS[name], BARE.model_copy(update={"spacing": spacing, "orientation": orientation}))
     numbers = np.arange(np.prod(prepared.grid.shape)).reshape(prepared.grid.shape)
     restored = prepared.restore(numbers)
@@ -95,9 +93,9 @@ def test_a_ball_stays_where_it_is_and_left_stays_left(name: str) -> None:
     scores = np.stack([8.0 * (labels == n) for n in range(3)]).astype(np.float32)
     for restored in (prepared.restore(labels), prepared.restore_scores(scores)):
         center = grid.to_world([center_of_mass(restored == 1)])[0]
-        assert np.abs(center - left).max() < 0.35
+        assert np.abs(center - left).max() < 0.25 * max(*grid.spacing, *prepared.grid.spacing)
         assert grid.to_world([center_of_mass(restored == 2)])[0][0] > center[0] + 6
-        assert (restored == 1).sum() * grid.voxel_volume_ml == pytest.approx(4 / 3 * np.pi * 0.125, rel=0.08)
+        assert (restored == 1).sum() * grid.voxel_volume_ml == pytest.approx(4 / 3 * np.pi * 0.125, rel=0.15)
 
 
 @pytest.mark.parametrize("codes", CODES)
@@ -169,13 +167,13 @@ def test_labels_go_to_another_volumes_grid() -> None:
     other, matrix = move(Volume(np.ones(other_grid.shape), other_grid, "t2w"), (3, -2, 1), (4, 8, -6))
     prepared = prepared_from(grid, BARE)
     center = np.array([13.0, 15.0, 12.0])
-    labels = ball(prepared.grid, center, 5)
+    labels = ball(prepared.grid, center, 7)
     restored = prepared.restore(labels, target=other.grid, transform=matrix)
     wanted = matrix[:3, :3] @ center + matrix[:3, 3]
-    assert np.abs(other.grid.to_world([center_of_mass(restored)])[0] - wanted).max() < 0.2
+    assert np.abs(other.grid.to_world([center_of_mass(restored)])[0] - wanted).max() < 0.35
     scores = np.stack([np.zeros_like(labels), labels]).astype(np.float32) * 9 - 4
     scored = prepared.restore_scores(scores, target=other.grid, transform=matrix)
-    assert np.abs(other.grid.to_world([center_of_mass(scored)])[0] - wanted).max() < 0.2
+    assert np.abs(other.grid.to_world([center_of_mass(scored)])[0] - wanted).max() < 0.35
 
 
 def test_labels_of_another_shape_are_refused() -> None:
