@@ -23,10 +23,14 @@ ThreadsOption = Annotated[int | None, typer.Option(help="CPU threads; default al
 
 @app.command()
 def fit(
-    recipe: RecipeArgument, output: OutputOption = None, device: DeviceOption = "auto", threads: ThreadsOption = None
+    recipe: RecipeArgument,
+    output: OutputOption = None,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
+    start: Annotated[str | None, typer.Option(help="Model (name or card) whose weights to begin with.")] = None,
 ) -> None:
     """Start a training."""
-    _train(recipe, output, device, threads, resume=False)
+    _train(recipe, output, device, threads, resume=False, start=start)
 
 
 @app.command()
@@ -91,8 +95,13 @@ def pack(
     print(write(labelmaps, output))
 
 
-def _train(path: Path, output: Path | None, device: str, threads: int | None, resume: bool) -> None:
+def _train(
+    path: Path, output: Path | None, device: str, threads: int | None, resume: bool, start: str | None = None
+) -> None:
     import torch
+
+    from napari_medzoo.cards import load_card
+    from napari_medzoo.inference.network import load_network
 
     from .config import data_folder, read_recipe
     from .fit import fit as steps
@@ -111,7 +120,8 @@ def _train(path: Path, output: Path | None, device: str, threads: int | None, re
     with Progress(*columns) as bar:
         task = bar.add_task(recipe.name, total=recipe.steps)
         smooth = None
-        for step in steps(recipe, load_packed(packed), folder, chosen, resume):
+        trained = load_network(load_card(start)) if start else None
+        for step in steps(recipe, load_packed(packed), folder, chosen, resume, trained):
             smooth = step.loss if smooth is None else 0.98 * smooth + 0.02 * step.loss
             bar.update(task, completed=step.number, description=f"{recipe.name}  loss {smooth:.3f}")
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from pydantic import ValidationError
 from safetensors.torch import save_file
 
 from napari_medzoo.cards import ModelCard, sha256
+from napari_medzoo.errors import MedzooError
 from napari_medzoo.io import replacing
 
 from . import checkpoint
@@ -24,9 +26,19 @@ def export(folder: Path, output: Path, command: str) -> ModelCard:
         The training, and where ``NAME.safetensors`` (half precision) and ``NAME.yaml`` go.
     command : str
         What trained the weights; it is written into the card.
+
+    Raises
+    ------
+    MedzooError
+        If there is no checkpoint, or its recipe is of another version.
     """
     state = checkpoint.load(folder)
-    recipe = Recipe.model_validate(state["recipe"])
+    try:
+        recipe = Recipe.model_validate(state["recipe"])
+    except ValidationError as error:
+        raise MedzooError(
+            f"{folder} was trained by another version, whose recipe this one cannot read; 'resume' it for a step first."
+        ) from error
     network = build(recipe)
     network.load_state_dict(state["average"])
     output.mkdir(parents=True, exist_ok=True)
@@ -34,6 +46,7 @@ def export(folder: Path, output: Path, command: str) -> ModelCard:
     half = {name: value.to(torch.float16).contiguous() for name, value in network.state_dict().items()}
     with replacing(weights) as temporary:
         save_file(half, temporary, metadata={"step": str(state["step"])})
+        temporary.chmod(0o644)  # safetensors lets only the owner read
     card = ModelCard(
         name=recipe.name,
         title=recipe.title,

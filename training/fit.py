@@ -36,23 +36,45 @@ class Step:
     network_seconds: float
 
 
-def fit(recipe: Recipe, maps: LabelMaps, folder: Path, device: torch.device, resume: bool = False) -> Iterator[Step]:
+def fit(
+    recipe: Recipe,
+    maps: LabelMaps,
+    folder: Path,
+    device: torch.device,
+    resume: bool = False,
+    start: nn.Module | None = None,
+) -> Iterator[Step]:
     """Train `recipe` and leave checkpoints and ``log.csv`` in `folder`; yields every step.
 
     Every random number of step *n* follows from the recipe's seed and *n* alone, so that a resumed training
     continues the same curve.
 
+    Parameters
+    ----------
+    recipe : Recipe
+    maps : LabelMaps
+    folder : pathlib.Path
+    device : torch.device
+    resume : bool
+        Continue the training in `folder`.
+    start : torch.nn.Module, optional
+        A trained network of the same architecture, to begin with its weights instead of random ones.
+
     Raises
     ------
     MedzooError
-        If `folder` already holds a training and `resume` is false, or the other way round.
+        If `folder` already holds a training and `resume` is false, or the other way round, or if `start` is of
+        another architecture.
     """
     tune_malloc()
     folder.mkdir(parents=True, exist_ok=True)
     if not resume and (folder / checkpoint.LAST).exists():
         raise MedzooError(f"{folder} already holds a training; continue it with 'resume' or choose another folder.")
     torch.manual_seed(recipe.seed)
-    network = build(recipe).to(device)
+    network = build(recipe)
+    if start is not None:
+        _take_weights(network, start, recipe)
+    network = network.to(device)
     optimiser = torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=recipe.weight_decay)
     average = checkpoint.Average(network, recipe.ema)
     done = 0
@@ -98,6 +120,16 @@ def build(recipe: Recipe) -> nn.Module:
         in_channels=len(recipe.modalities), num_classes=len(recipe.channels), **recipe.settings
     )
     return network
+
+
+def _take_weights(network: nn.Module, start: nn.Module, recipe: Recipe) -> None:
+    try:
+        network.load_state_dict(start.state_dict())
+    except RuntimeError as error:
+        raise MedzooError(
+            f"Recipe '{recipe.name}' builds another network than the one to start from; give both the same "
+            "architecture, settings, modalities and number of channels."
+        ) from error
 
 
 def learning_rate(stage: Stage, step: int) -> float:

@@ -86,6 +86,21 @@ def test_the_exported_card_gives_the_trained_network(label_maps: LabelMaps, reci
         torch.testing.assert_close(value.float(), average[name].half().float())
 
 
+def test_a_training_can_begin_with_trained_weights(label_maps: LabelMaps, recipe: Recipe, tmp_path: Path) -> None:
+    list(fit(recipe, label_maps, tmp_path / "first", CPU))
+    export(tmp_path / "first", tmp_path / "cards", "medzoo-train fit tiny")
+    trained = load_network(read_card(tmp_path / "cards" / "tiny.yaml"))
+    still = recipe.stages[0].model_copy(update={"steps": 1, "learning_rate": 1e-12, "final_learning_rate": 0})
+    once = recipe.model_copy(update={"stages": (still,), "weight_decay": 0.0})
+    list(fit(once, label_maps, tmp_path / "second", CPU, start=trained))
+    begun = checkpoint.load(tmp_path / "second")["network"]
+    for name, value in trained.state_dict().items():
+        torch.testing.assert_close(begun[name], value, atol=1e-6, rtol=0)
+    other = recipe.model_copy(update={"settings": {"widths": [8, 8]}})
+    with pytest.raises(MedzooError, match="another network"):
+        next(fit(other, label_maps, tmp_path / "third", CPU, start=trained))
+
+
 def test_the_learning_rate_warms_up_and_decays(recipe: Recipe) -> None:
     stage = recipe.stages[0].model_copy(update={"steps": 100, "warmup": 10})
     rates = [learning_rate(stage, step) for step in range(100)]
