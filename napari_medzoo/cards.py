@@ -57,7 +57,10 @@ class ModelCard(Settings):
     preprocessing : Preprocessing
         Used by training, command line and plugin alike.
     patch : tuple of int
-        Voxels of a tile where the prepared study does not fit into memory whole.
+        Voxels of a tile where the prepared study is not run whole.
+    whole : bool
+        Whether the prepared study is run whole where memory allows. False for a network that does better in tiles:
+        instance normalisation sees other statistics in a whole head than in the patches it was trained on.
     divisor : int
         The network takes sizes that are multiples of this.
     weights, sha256 : str
@@ -77,6 +80,7 @@ class ModelCard(Settings):
     channels: tuple[int, ...] = Field(min_length=2)
     preprocessing: Preprocessing
     patch: tuple[int, int, int]
+    whole: bool = True
     divisor: int = Field(1, ge=1)
     weights: str
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")

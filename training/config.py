@@ -75,6 +75,7 @@ class Recipe(Settings):
     )
     preprocessing: Preprocessing
     inference_patch: tuple[int, int, int] = (160, 160, 160)
+    inference_whole: bool = Field(True, description="The card's `whole`.")
     synthesis: Synthesis = Synthesis()
     stages: tuple[Stage, ...] = Field(min_length=1)
     batch: int = Field(1, ge=1)

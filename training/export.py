@@ -58,6 +58,7 @@ def export(folder: Path, output: Path, command: str) -> ModelCard:
         channels=recipe.channels,
         preprocessing=recipe.preprocessing,
         patch=recipe.inference_patch,
+        whole=recipe.inference_whole,
         divisor=getattr(network, "divisor", 1),
         weights=weights.name,
         sha256=sha256(weights),

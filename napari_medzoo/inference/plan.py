@@ -119,7 +119,7 @@ def make_plan(
 
     whole = padded_shape(shape, card.divisor)
     mode, patch, overlap, peak = "whole", whole, 0.0, needed(whole)
-    if peak > WHOLE_SHARE * available:
+    if not card.whole or peak > WHOLE_SHARE * available:
         mode, patch, overlap = "tiles", fitting_patch(card.patch, whole), OVERLAP
         logits = 4 * len(card.channels) * whole[0] * whole[1] * whole[2]
         # Blended logits lie in main memory; on a CPU the pass takes its share of the same.

@@ -48,6 +48,12 @@ def test_the_boundary_is_at_60_percent(card: ModelCard, monkeypatch: pytest.Monk
     assert tiles.memory_bytes < peak
 
 
+def test_a_card_can_ask_for_tiles_whatever_the_memory(card: ModelCard, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_memory(monkeypatch, 8 << 30)
+    made = make_plan(card.model_copy(update={"whole": False}), SHAPE, device="cpu", backend="torch")
+    assert (made.mode, made.patch) == ("tiles", card.patch)
+
+
 def test_tiles_are_no_larger_than_the_study(card: ModelCard, monkeypatch: pytest.MonkeyPatch) -> None:
     with_memory(monkeypatch, 1_000_000)
     assert make_plan(card, (40, 30, 5), device="cpu", backend="torch").patch == (16, 16, 8)
