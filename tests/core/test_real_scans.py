@@ -1,0 +1,74 @@
+"""The shipped model on real scans: what holds whatever the model's quality, and the least it must reach."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_medzoo.cards import load_card
+from napari_medzoo.evaluate import comparable, evaluate
+from napari_medzoo.inference import predict
+from napari_medzoo.io import load_study, read_volume
+from napari_medzoo.label_tables import convert
+from napari_medzoo.labels import Segmentation
+from napari_medzoo.preprocess import reorient
+from napari_medzoo.progress import run
+from napari_medzoo.samples import load_sample, sample_reference
+from napari_medzoo.study import Study, Volume
+
+MAIN = (2, 41, 3, 42, 4, 43, 10, 49, 16, 8, 47)
+"""aseg: white matter, cortex, lateral ventricles, thalami, brain stem and cerebellar cortex."""
+
+
+def segment(volume: Volume, whole: bool = False) -> Segmentation:
+    """The labels of one scan; `whole` for one pass instead of the card's tiles, which takes a quarter of the time."""
+    card = load_card("structures")
+    card = card.model_copy(update={"whole": whole or card.whole})
+    return run(predict(Study({"t1w": volume}), card, device="cpu"))
+
+
+def in_ras(segmentation: Segmentation) -> np.ndarray:
+    volume = reorient(Volume(segmentation.data, segmentation.grid), "RAS")
+    return np.ascontiguousarray(volume.data)
+
+
+def dice(first: np.ndarray, second: np.ndarray) -> float:
+    return 2 * np.count_nonzero(first & second) / max(np.count_nonzero(first) + np.count_nonzero(second), 1)
+
+
+@pytest.mark.slow
+def test_how_the_file_stores_its_axes_changes_nothing(data_dir: Path) -> None:
+    """The head of every orientation is labelled alike, and every main structure is found."""
+    files = sorted((data_dir / "orientations").glob("???.nii.gz"))
+    assert len(files) == 24
+    results = [in_ras(segment(read_volume(file, "t1w"), whole=True)) for file in files]
+    for index in MAIN:
+        assert (results[0] == index).any(), index
+        assert min(dice(result == index, results[0] == index) for result in results[1:]) >= 0.99, index
+
+
+def test_a_mirrored_head_swaps_the_sides() -> None:
+    scan = load_sample("mni152")["t1w"]
+    mirrored = replace(scan, data=np.ascontiguousarray(scan.data[::-1]))  # the grid stays: left becomes right
+    straight, swapped = segment(scan).data, segment(mirrored).data[::-1]
+    for left, right in ((2, 41), (3, 42), (4, 43), (10, 49), (8, 47)):
+        assert dice(swapped == right, straight == left) > 0.7 > 0.1 > dice(swapped == left, straight == left)
+
+
+def test_the_shipped_model_labels_the_template() -> None:
+    prediction = convert(segment(load_sample("mni152")["t1w"]), "tissue")
+    report = evaluate(*comparable(prediction, sample_reference("mni152")))
+    assert {score.name for score in report.labels} == {"GM", "WM"}
+    assert report.mean.dice >= 0.75
+
+
+def test_labels_of_a_study_on_three_grids_lie_on_the_chosen_one(data_dir: Path) -> None:
+    study = load_study(data_dir / "ms" / "patient12_raw")
+    assert set(study.modalities) == {"t1w", "t2w", "flair"} and not study.on_one_grid
+    result = run(predict(study, load_card("structures"), grid="flair"))
+    assert result.grid.same_as(study["flair"].grid)
+    brain_ml = sum(volume for index, volume in result.volumes_ml().items() if index != 24)
+    assert 700 < brain_ml < 2200
