@@ -161,7 +161,8 @@ class ModelCard(Settings):
 
     def save(self, path: Path) -> None:
         """Write the card as YAML."""
-        path.write_text(yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100))
+        text = yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100)
+        path.write_text(text, encoding="utf-8")
 
 
 def _can_run(card: ModelCard, study: Study) -> bool:

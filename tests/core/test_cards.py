@@ -194,7 +194,9 @@ def test_every_shipped_card_parses_and_its_weights_fit(path: Path) -> None:
     assert card.divisor % getattr(network, "divisor", 1) == 0
     assert card.licence
     for score in card.scores:
-        assert score.command.startswith(("medzoo ", "make ")), "a figure needs the command that reproduces it"
+        assert score.command.startswith(("medzoo ", "medzoo-train ", "make ")), (
+            "a figure needs the command that reproduces it"
+        )
 
 
 def test_every_shipped_weight_has_a_card() -> None:

@@ -214,7 +214,7 @@ def test_cancelling_leaves_nothing(tmp_path: Path, sent: signal.Signals, code: i
     save(tmp_path / "T1.nii.gz")
     command = [sys.executable, "-u", "-m", "napari_medzoo", "segment", tmp_path / "T1.nii.gz"]
     command += ["--model", folder / "tiny.yaml", "--output", tmp_path / "out" / "labels.nii.gz"]
-    process = subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, encoding="utf-8")
     assert process.stderr is not None
     for line in process.stderr:
         if line.endswith("...\n"):  # the first stage has begun

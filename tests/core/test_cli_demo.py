@@ -26,7 +26,7 @@ def test_the_demo_leaves_labels_tables_reports_and_pictures(tmp_path: Path) -> N
     make_card(tmp_path)
     command = [sys.executable, "-m", "napari_medzoo", "demo", "--no-window"]
     command += ["--model", str(tmp_path / "tiny.yaml"), "--output", str(tmp_path / "demo")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=280)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False, timeout=280)
     assert done.returncode == 0, done.stderr
     assert "not for diagnosis" in done.stdout
 

@@ -99,7 +99,7 @@ def test_openvino_keeps_the_compiled_network_by_weights(tmp_path: Path) -> None:
 def test_importing_inference_loads_no_library() -> None:
     heavy = ["torch", "openvino", "SimpleITK", "safetensors", "matplotlib", "napari"]
     code = f"import sys, napari_medzoo.inference; print([m for m in {heavy} if m in sys.modules])"
-    result = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    result = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, encoding="utf-8")
     assert result.stdout.strip() == "[]"
 
 

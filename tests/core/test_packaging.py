@@ -80,7 +80,7 @@ def test_every_pin_meets_its_lower_bound() -> None:
 def test_the_floors_hold() -> None:
     program = Path(sys.executable).with_name("lint-imports")
     done = subprocess.run(
-        [program, "--no-cache"], cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=120
+        [program, "--no-cache"], cwd=REPOSITORY, capture_output=True, encoding="utf-8", check=False, timeout=120
     )
     assert done.returncode == 0, done.stdout
 
@@ -96,5 +96,5 @@ def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
         "assert result.exit_code == 0, result.output\n"
         f"print([name for name in {heavy!r} if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, encoding="utf-8", check=True, timeout=60)
     assert done.stdout.strip() == "[]"

@@ -225,5 +225,5 @@ def test_settings_cost_no_heavy_import() -> None:
         "import sys, napari_medzoo.preprocess as p; p.Preprocessing();"
         "print([name for name in ('SimpleITK', 'scipy', 'torch', 'skimage') if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
     assert done.stdout.strip() == "[]"

@@ -31,7 +31,7 @@ def test_two_screens_do_not_collide_and_both_end() -> None:
     with screen.virtual_display() as first, screen.virtual_display() as second:
         assert first != second
         assert screen.has_display()
-    left = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=False).stdout
+    left = subprocess.run(["ps", "-eo", "args"], capture_output=True, encoding="utf-8", check=False).stdout
     assert f"-displayfd {first}" not in left
     for name in (first, second):
         assert not Path(f"/tmp/.X11-unix/X{name[1:]}").exists()
@@ -58,5 +58,5 @@ def test_the_module_starts_without_anything_installed() -> None:
     """Make setup runs it with a bare Python: only the standard library may be imported."""
     script = "import sys, napari_medzoo.screen; print('numpy' in sys.modules, 'typer' in sys.modules)"
     done = subprocess.run([sys.executable, "-S", "-c", script], cwd=Path(screen.__file__).parents[1],
-                          capture_output=True, text=True, check=True)  # fmt: skip
+                          capture_output=True, encoding="utf-8", check=True)  # fmt: skip
     assert done.stdout.split() == ["False", "False"]

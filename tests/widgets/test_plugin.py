@@ -174,6 +174,6 @@ heavy = {"torch", "monai", "openvino", "SimpleITK", "nilearn", "matplotlib"} & s
 print("heavy:", sorted(heavy))
 viewer.close()
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", timeout=300)
     assert done.returncode == 0, done.stderr
     assert "heavy: []" in done.stdout
