@@ -97,8 +97,9 @@ def fit(
         scan = torch.stack([pair[0] for pair in pairs])  # (B, C, X, Y, Z)
         target = torch.stack([pair[1] for pair in pairs])  # (B, X, Y, Z)
         ready = time.perf_counter()
+        rate = learning_rate(stage, within)
         for group in optimiser.param_groups:
-            group["lr"] = learning_rate(stage, within)
+            group["lr"] = rate
         with torch.autocast(device.type, torch.bfloat16, enabled=recipe.bfloat16):
             logits = network(scan)
         loss = dice_cross_entropy(logits, target)
@@ -108,7 +109,7 @@ def fit(
         optimiser.step()
         average.update(network, number)
         step = Step(number + 1, float(loss.detach()), ready - started, time.perf_counter() - ready)
-        _log(folder / LOG, step, learning_rate(stage, within))
+        _log(folder / LOG, step, rate)
         if step.number % recipe.checkpoint_every == 0 or step.number == recipe.steps:
             checkpoint.save(folder, _state(recipe, network, optimiser, average, step.number))
         yield step

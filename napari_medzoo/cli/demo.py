@@ -12,6 +12,7 @@ import typer
 from napari_medzoo.cli.show import follow, say
 
 if TYPE_CHECKING:
+    from napari_medzoo.cards import ModelCard
     from napari_medzoo.labels import Segmentation
     from napari_medzoo.study import Study
 
@@ -59,8 +60,9 @@ def demo(
         # In a process of its own: Qt does not outlive the screen it was started on.
         command = [sys.executable, "-m", "napari_medzoo", "demo", "--output", str(output), "--model", model]
         raise typer.Exit(screen.run([*command, "--no-window"]))
-    load_card(model).check_weights()
-    shown = [_segment(key, model, output) for key in SAMPLES]
+    card = load_card(model)
+    card.check_weights()
+    shown = [_segment(key, card, output) for key in SAMPLES]
     if missing:
         say(f"No pictures: napari's window needs system libraries. Type: {screen.apt_line(missing)}")
     else:
@@ -68,16 +70,15 @@ def demo(
     typer.echo(f"Everything is in {output}. Research use only, not for diagnosis.")
 
 
-def _segment(key: str, model: str, output: Path) -> Shown:
+def _segment(key: str, card: ModelCard, output: Path) -> Shown:
     """Segment (and where possible score) one sample and write everything about it to `output`."""
-    from napari_medzoo.cards import load_card
     from napari_medzoo.cli.outputs import write_result
     from napari_medzoo.inference import predict
     from napari_medzoo.samples import SAMPLES, load_sample, sample_reference
 
     say(f"{SAMPLES[key].title}")
     study = load_sample(key)
-    segmentation = follow(predict(study, load_card(model)), key)
+    segmentation = follow(predict(study, card), key)
     for warning in segmentation.warnings:
         say(f"Warning: {warning}")
     reference = sample_reference(key) if SAMPLES[key].reference else None

@@ -14,14 +14,15 @@ from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QProgressBar, QVBoxLayout, 
 from superqt import QElidingLabel
 
 from napari_medzoo import state as possible
+from napari_medzoo.inference import BACKENDS
+from napari_medzoo.inference.plan import DEVICES
 from napari_medzoo.state import LEFT_OUT, STEPS, State
 from napari_medzoo.study import MODALITIES
 from napari_medzoo.widgets.parts import button, choice, note, offer
 from napari_medzoo.widgets.view import CONVENTIONS, PLANES
 
 MODALITY_CHOICES = [(name, key) for key, name in MODALITIES.items()] + [("unknown", "unknown"), (LEFT_OUT, LEFT_OUT)]
-BACKENDS = ("auto", "torch", "openvino")
-DEVICES = ("auto", "cpu", "cuda", "mps")
+BACKEND_CHOICES = ("auto", *BACKENDS)
 
 
 class StudyView(QWidget):
@@ -143,7 +144,7 @@ class ModelView(QWidget):
         self.card = choice("Model", [])
         self.grid = choice("Labels on grid of", [])
         self.device = choice("Device", DEVICES)
-        self.backend = choice("Back end", BACKENDS)
+        self.backend = choice("Back end", BACKEND_CHOICES)
         for field in ("card", "grid", "device", "backend"):
             combo = getattr(self, field)
             combo.changed.connect(lambda value, field=field: self.chosen.emit(field, value or ""))
@@ -161,7 +162,7 @@ class ModelView(QWidget):
         grids = [("the model's first scan", ""), *((MODALITIES.get(key, key), key) for key in modalities)]
         offer(self.grid, grids, state.grid)
         offer(self.device, [(key, key) for key in DEVICES], state.device)
-        offer(self.backend, [(key, key) for key in BACKENDS], state.backend)
+        offer(self.backend, [(key, key) for key in BACKEND_CHOICES], state.backend)
         for combo in (self.card, self.grid, self.device, self.backend):
             combo.enabled = not state.work
         self.needs.setText(possible.model_note(state))
