@@ -11,7 +11,7 @@ import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import yaml
 from platformdirs import user_data_path
@@ -19,12 +19,14 @@ from pydantic import Field, ValidationError, model_validator
 
 from napari_medzoo.errors import MedzooError
 from napari_medzoo.label_tables import LABEL_TABLES
-from napari_medzoo.labels import LabelTable
+from napari_medzoo.labels import Label, LabelTable
 from napari_medzoo.preprocess.recipe import Preprocessing
 from napari_medzoo.settings import Settings
 from napari_medzoo.study import MODALITIES, Study, describe
 
 SHIPPED_CARDS = Path(__file__).parent / "weights"
+
+ColorPart = Annotated[int, Field(ge=0, le=255)]
 
 
 def user_cards_folder() -> Path:
@@ -41,6 +43,18 @@ class Score(Settings):
     command: str
 
 
+class CardLabel(Settings):
+    """One label of a card whose numbering is not built in: voxel value, name and colour (0–255)."""
+
+    index: int = Field(ge=0, le=65535)
+    name: str = Field(min_length=1)
+    color: tuple[ColorPart, ColorPart, ColorPart]
+
+    def as_label(self) -> Label:
+        """The same as the core's type."""
+        return Label(self.index, self.name, self.color)
+
+
 class ModelCard(Settings):
     """A trained network and how to use it.
 
@@ -54,6 +68,9 @@ class ModelCard(Settings):
         The input channels in order, keys of `MODALITIES`; ``("any",)`` takes one volume of any contrast.
     label_scheme : str
         A key of `LABEL_TABLES`; `channels` gives the index that each output channel stands for, background (0) first.
+    labels : tuple of CardLabel
+        The table itself where `label_scheme` is not built in (a person's own classes), background or not; it may name
+        more than `channels` use. `label_scheme` is then the table's name.
     preprocessing : Preprocessing
         Used by training, command line and plugin alike.
     patch : tuple of int
@@ -61,6 +78,9 @@ class ModelCard(Settings):
     whole : bool
         Whether the prepared study is run whole where memory allows. False for a network that does better in tiles:
         instance normalisation sees other statistics in a whole head than in the patches it was trained on.
+    keep_largest : bool
+        Whether labels apart from the largest object become background (muscle taken for brain, say): see
+        `napari_medzoo.inference.postprocess`. Only for models of one thick thing, as a whole brain.
     divisor : int
         The network takes sizes that are multiples of this.
     weights, sha256 : str
@@ -77,10 +97,12 @@ class ModelCard(Settings):
     settings: Mapping[str, Any] = Field(default_factory=dict)
     modalities: tuple[str, ...] = Field(min_length=1)
     label_scheme: str
+    labels: tuple[CardLabel, ...] = ()
     channels: tuple[int, ...] = Field(min_length=2)
     preprocessing: Preprocessing
     patch: tuple[int, int, int]
     whole: bool = True
+    keep_largest: bool = False
     divisor: int = Field(1, ge=1)
     weights: str
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
@@ -95,8 +117,11 @@ class ModelCard(Settings):
         unknown = [key for key in self.modalities if key not in MODALITIES and key != "any"]
         if unknown or ("any" in self.modalities and len(self.modalities) > 1):
             raise ValueError(f"modalities must be of {', '.join(MODALITIES)}, or 'any' alone; got {self.modalities}")
-        if self.label_scheme not in LABEL_TABLES:
-            raise ValueError(f"label_scheme must be one of {', '.join(LABEL_TABLES)}; got {self.label_scheme!r}")
+        known = ", ".join(LABEL_TABLES)
+        if not self.labels and self.label_scheme not in LABEL_TABLES:
+            raise ValueError(f"label_scheme must be one of {known}, or 'labels' be given; got {self.label_scheme!r}")
+        if self.labels and self.label_scheme in LABEL_TABLES:
+            raise ValueError(f"with its own 'labels' a model needs a label_scheme other than {known}")
         if self.channels[0] != 0 or len(set(self.channels)) != len(self.channels):
             raise ValueError("channels must begin with 0 (background) and name every index once")
         _ = self.label_table  # raises for an index outside the scheme
@@ -107,6 +132,8 @@ class ModelCard(Settings):
     @property
     def label_table(self) -> LabelTable:
         """The labels this model can give."""
+        if self.labels:
+            return LabelTable(self.label_scheme, tuple(label.as_label() for label in self.labels)).subset(self.channels)
         return LABEL_TABLES[self.label_scheme].subset(self.channels)
 
     @property

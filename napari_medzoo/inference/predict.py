@@ -15,12 +15,16 @@ from napari_medzoo.inference.background import in_background, wait_for_discarded
 from napari_medzoo.inference.checks import plausibility
 from napari_medzoo.inference.memory import tune_malloc
 from napari_medzoo.inference.plan import Plan, choose_backend, make_plan, padded_shape
+from napari_medzoo.inference.postprocess import keep_largest
 from napari_medzoo.inference.provenance import provenance
 from napari_medzoo.inference.tiles import fitting_patch, pad, tiled
 from napari_medzoo.labels import Segmentation
 from napari_medzoo.preprocess import Prepared, prepare
 from napari_medzoo.progress import Progress, Steps
 from napari_medzoo.study import Study, describe
+
+MUCH_REMOVED = 0.1
+"""From this share of removed labels on, a person is told."""
 
 
 def predict(
@@ -103,7 +107,7 @@ def predict(
 
     used, runner = yield from in_background(start, Progress("Loading model"))
     lap("Loading model")
-    scores = yield from _scores(runner, data, used, card.divisor)
+    scores = yield from scores_of(runner, data, used, card.divisor)
     lap("Segmenting")
 
     def restore() -> NDArray[Any]:
@@ -112,22 +116,31 @@ def predict(
         return ready.restore_scores(scores, target=target, transform=ready.transforms[grid])
 
     channels = yield from in_background(restore, Progress("Restoring"))
+    lap("Restoring")
+    removed = None
+    if card.keep_largest:
+        labelled = np.count_nonzero(channels)
+        removed = yield from in_background(lambda: keep_largest(channels, target.spacing), Progress("Tidying up"))
+        lap("Tidying up")
     indices = np.array(card.channels)
     labels = indices.astype(np.min_scalar_type(int(indices.max())))[channels]
-    lap("Restoring")
 
-    segmentation = Segmentation(
-        labels,
-        target,
-        card.label_table,
-        provenance(study, card, used, ready, wanted, grid, timings),
-        warnings=(*study.warnings, *ready.warnings, *_left_out(study, card, modalities)),
-    )
+    record = provenance(study, card, used, ready, wanted, grid, timings)
+    warnings = [*study.warnings, *ready.warnings, *_left_out(study, card, modalities)]
+    if removed is not None:
+        volume = removed * target.voxel_volume_ml
+        record["removed_apart_from_largest_ml"] = round(volume, 3)
+        if removed > MUCH_REMOVED * labelled:
+            warnings.append(
+                f"{volume:.0f} mL of labels ({removed / labelled:.0%}) lay apart from the largest object and were "
+                "removed; check at the edge of the overlay that nothing is missing."
+            )
+    segmentation = Segmentation(labels, target, card.label_table, record, tuple(warnings))
     return segmentation.with_warnings(*plausibility(segmentation))
 
 
-def _scores(runner: Runner, data: NDArray[Any], plan: Plan, divisor: int) -> Steps[NDArray[Any]]:
-    """Logits ``(K, X, Y, Z) float32`` of prepared data ``(C, X, Y, Z)``, whole or in tiles as planned."""
+def scores_of(runner: Runner, data: NDArray[Any], plan: Plan, divisor: int) -> Steps[NDArray[Any]]:
+    """Logits ``(K, X, Y, Z) float32`` of prepared data ``(C, X, Y, Z) float32``, whole or in tiles as planned."""
     x, y, z = data.shape[1:]
     padded, inner = pad(data, padded_shape((x, y, z), divisor))
     progress = Progress("Segmenting")

@@ -17,6 +17,13 @@ from napari_medzoo.space import Grid
 from napari_medzoo.study import Study, Volume
 from tests.core.tiny_model import make_card
 
+OWN = [
+    {"index": 1, "name": "anterior", "color": [255, 128, 0]},
+    {"index": 2, "name": "posterior", "color": [0, 128, 255]},
+    {"index": 7, "name": "not learnt", "color": [9, 9, 9]},
+]
+"""A person's own numbering, without its background."""
+
 
 def study(*modalities: str) -> Study:
     return Study({key: Volume(np.zeros((2, 2, 2)), Grid((2, 2, 2), np.eye(4)), key) for key in modalities})
@@ -53,6 +60,11 @@ def test_a_card_cannot_be_changed(tmp_path: Path) -> None:
         ({"modalities": ["t1w", "any"]}, "'any' alone"),
         ({"modalities": ["ct"]}, "modalities must be of"),
         ({"label_scheme": "mine"}, "label_scheme must be one of"),
+        ({"labels": OWN, "label_scheme": "mine", "channels": [0, 1, 3]}, "no index 3"),
+        ({"labels": OWN, "label_scheme": "aseg", "channels": [0, 1, 2]}, "label_scheme other than"),
+        ({"labels": [*OWN, OWN[0]], "label_scheme": "mine", "channels": [0, 1, 2]}, "twice"),
+        ({"labels": [{**OWN[0], "color": [0, 0, 256]}], "label_scheme": "mine", "channels": [0, 1]}, "255"),
+        ({"labels": [{**OWN[0], "name": ""}], "label_scheme": "mine", "channels": [0, 1]}, "name"),
         ({"channels": [2, 0, 3]}, "begin with 0"),
         ({"channels": [0, 2, 2]}, "once"),
         ({"channels": [0, 2, 31337]}, "no index 31337"),
@@ -178,6 +190,26 @@ def test_own_cards_are_found_by_name_and_path(own_cards: Path) -> None:
 
 def test_label_table_has_the_cards_channels_only(tmp_path: Path) -> None:
     assert make_card(tmp_path, channels=(0, 42, 3)).label_table.indices == (0, 3, 42)
+
+
+def test_own_labels_come_back_from_the_file_with_their_background(tmp_path: Path) -> None:
+    card = make_card(tmp_path, label_scheme="mine", labels=OWN, channels=(0, 2, 1), keep_largest=True)
+    assert card.keep_largest
+    assert card.label_table.name == "mine"
+    assert [(label.index, label.name) for label in card.label_table] == [
+        (0, "background"),
+        (1, "anterior"),
+        (2, "posterior"),
+    ]
+    assert card.label_table[2].color == (0, 128, 255)
+    (tmp_path / "copy").mkdir()
+    card.save(tmp_path / "copy" / "tiny.yaml")
+    assert read_card(tmp_path / "copy" / "tiny.yaml").label_table == card.label_table
+
+
+def test_a_background_of_ones_own_is_kept(tmp_path: Path) -> None:
+    labels = [{"index": 0, "name": "elsewhere", "color": [1, 2, 3]}, *OWN]
+    assert make_card(tmp_path, label_scheme="mine", labels=labels, channels=(0, 1)).label_table[0].name == "elsewhere"
 
 
 def shipped() -> list[Path]:
