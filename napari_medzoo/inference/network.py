@@ -1,8 +1,9 @@
-"""A card's network: built from `ARCHITECTURES`, filled from safetensors."""
+"""The network of a card or a recipe: built from `ARCHITECTURES`; a card's is filled from safetensors."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
 from napari_medzoo.cards import ModelCard
 from napari_medzoo.errors import MedzooError
@@ -12,8 +13,29 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def build_network(card: ModelCard, device: str = "cpu") -> nn.Module:
-    """The card's architecture with its initial weights, in evaluation mode (on ``"meta"`` it takes no memory).
+class Describes(Protocol):
+    """What says which network is meant: a model card, or a training recipe."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def architecture(self) -> str: ...
+    @property
+    def settings(self) -> Mapping[str, Any]: ...
+    @property
+    def modalities(self) -> tuple[str, ...]: ...
+    @property
+    def channels(self) -> tuple[int, ...]: ...
+
+
+def build_network(card: Describes, device: str = "cpu") -> nn.Module:
+    """The architecture that a card (or recipe) names, with initial weights, in evaluation mode.
+
+    Parameters
+    ----------
+    card : ModelCard or the like
+    device : str
+        On ``"meta"`` the network takes no memory.
 
     Raises
     ------
@@ -32,10 +54,12 @@ def build_network(card: ModelCard, device: str = "cpu") -> nn.Module:
             network = ARCHITECTURES[card.architecture](
                 in_channels=len(card.modalities), num_classes=len(card.channels), **card.settings
             )
+    except MedzooError:
+        raise  # a library is missing
     except (TypeError, ValueError) as error:
         raise MedzooError(
             f"Model '{card.name}': its settings do not fit the network '{card.architecture}' ({error}); "
-            "correct 'settings' in the card."
+            "correct 'settings' in the card or recipe."
         ) from error
     return network.eval()
 

@@ -83,7 +83,7 @@ def _compile(network: nn.Module, card: ModelCard, precision: str, threads: int) 
     channels, side = len(card.modalities), 2 * card.divisor
     with warnings.catch_warnings():
         # torch calls tracing deprecated and remarks on the check above; neither concerns the person who waits.
-        warnings.filterwarnings("ignore", module=r"torch\.")
+        warnings.filterwarnings("ignore", module=r"(torch|monai)\.")
         decoder = TorchScriptPythonDecoder(network, example_input=torch.zeros(1, channels, side, side, side))
     front_end = FrontEndManager().load_by_framework("pytorch")
     model = front_end.convert(front_end.load(decoder))

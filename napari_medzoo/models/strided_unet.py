@@ -14,6 +14,8 @@ level                 layers                                      spacing
 decoder n-2 … 0       2³ stride-2 up-conv, add skip, block        … 2 ×
 head                  1³ conv to 8 × classes, unfolded            1 ×
 ====================  ==========================================  ============
+
+For deep supervision (Lee 2015, arXiv:1409.5185) further heads of the same kind answer from the coarser decoders.
 """
 
 from __future__ import annotations
@@ -67,6 +69,8 @@ class StridedUNet(nn.Module):
         At least 1 and at least 2.
     widths : sequence of int
         Channels of each level, from half resolution downwards. Multiples of 16 are fastest.
+    deep_supervision : int
+        How many coarser decoders answer as well while training, each at half the resolution of the one before.
 
     Attributes
     ----------
@@ -74,12 +78,23 @@ class StridedUNet(nn.Module):
         Sizes of the input must be multiples of this.
     """
 
-    def __init__(self, in_channels: int, num_classes: int, widths: Sequence[int] = (32, 64, 96, 128, 160)) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        num_classes: int,
+        widths: Sequence[int] = (32, 64, 96, 128, 160),
+        deep_supervision: int = 0,
+    ) -> None:
         super().__init__()
         if in_channels < 1 or num_classes < 2 or len(widths) < 2:
             raise ValueError(
                 f"Expected in_channels ≥ 1, num_classes ≥ 2 and at least two widths, "
                 f"got {in_channels}, {num_classes} and {tuple(widths)}."
+            )
+        if not 0 <= deep_supervision <= len(widths) - 2:
+            raise ValueError(
+                f"Expected deep_supervision of 0 to {len(widths) - 2} with {len(widths)} widths, "
+                f"got {deep_supervision}."
             )
         self.divisor = 2 ** len(widths)
         self.num_classes = num_classes
@@ -88,18 +103,48 @@ class StridedUNet(nn.Module):
         self.encoders = nn.ModuleList(Block(width) for width in widths)
         self.ups = nn.ModuleList(nn.ConvTranspose3d(coarse, fine, 2, stride=2) for fine, coarse in pairwise(widths))
         self.decoders = nn.ModuleList(Block(width) for width in widths[:-1])
+        self.deep_heads = nn.ModuleList(
+            nn.Conv3d(width, 8 * num_classes, 1) for width in widths[1 : deep_supervision + 1]
+        )
         self.head = nn.Conv3d(widths[0], 8 * num_classes, 1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """``(B, in_channels, X, Y, Z)``, sizes multiples of `divisor` → logits ``(B, num_classes, X, Y, Z)``."""
+    def forward(self, x: Tensor, voxels: Tensor | None = None) -> Tensor | list[Tensor]:
+        """From a scan to logits.
+
+        Parameters
+        ----------
+        x : torch.Tensor
+            ``(B, in_channels, X, Y, Z)``, sizes multiples of `divisor`.
+        voxels : torch.Tensor, optional
+            ``(K,) int64`` of 0–7: only these of each cell's eight voxels, as `fold` numbers them, are answered for.
+
+        Returns
+        -------
+        torch.Tensor
+            ``(B, num_classes, X, Y, Z)``; with `voxels`, ``(B, num_classes, K, X/2, Y/2, Z/2)``.
+            While training with deep supervision a list: this one, then ``(B, num_classes, X/2, Y/2, Z/2)``,
+            ``(B, num_classes, X/4, Y/4, Z/4)`` and so on, whatever `voxels`.
+        """
         y = self.encoders[0](self.stem(x))
         skips = [y]
         for down, encoder in zip(self.downs, self.encoders[1:], strict=True):
             y = encoder(down(y))
             skips.append(y)
+        coarser: list[Tensor] = []
         for level in reversed(range(len(self.decoders))):
             y = self.decoders[level](self.ups[level](y) + skips[level])
-        return unfold(self.head(y), self.num_classes)
+            if self.training and 0 < level <= len(self.deep_heads):
+                coarser.insert(0, unfold(self.deep_heads[level - 1](y), self.num_classes))
+        full = self._answer(y, voxels)
+        return [full, *coarser] if coarser else full
+
+    def _answer(self, y: Tensor, voxels: Tensor | None) -> Tensor:
+        if voxels is None:
+            return unfold(self.head(y), self.num_classes)
+        weight = self.head.weight.unflatten(0, (self.num_classes, 8))[:, voxels].flatten(0, 1)
+        assert self.head.bias is not None
+        bias = self.head.bias.unflatten(0, (self.num_classes, 8))[:, voxels].flatten()
+        return F.conv3d(y, weight, bias).unflatten(1, (self.num_classes, len(voxels)))
 
 
 def unfold(x: Tensor, channels: int) -> Tensor:
@@ -107,3 +152,10 @@ def unfold(x: Tensor, channels: int) -> Tensor:
     batch, _, *size = x.shape
     x = x.view(batch, channels, 2, 2, 2, *size).permute(0, 1, 5, 2, 6, 3, 7, 4)
     return x.reshape(batch, channels, *(2 * length for length in size))
+
+
+def fold(x: Tensor) -> Tensor:
+    """Lay ``(B, 2X, 2Y, 2Z)`` out as ``(B, 8, X, Y, Z)``: the eight voxels of every cell, in `unfold`'s order."""
+    batch, *size = x.shape
+    x = x.view(batch, *(part for length in size for part in (length // 2, 2)))
+    return x.permute(0, 2, 4, 6, 1, 3, 5).flatten(1, 3)
