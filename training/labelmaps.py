@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from napari_medzoo.errors import MedzooError
 from napari_medzoo.io import replacing
+from napari_medzoo.label_mappings import compose, find_mapping
 
 from .config import Recipe
 
@@ -24,6 +26,8 @@ PARTS = {25: 2, 57: 41, 136: 4, 137: 5, 163: 43, 164: 44}
 @dataclass(frozen=True)
 class LabelMaps:
     """Label maps as class numbers, and what each class is.
+
+    The maps and `mirrored` follow `to`; the small tables stay on the CPU, so that reading them never waits for a GPU.
 
     Attributes
     ----------
@@ -48,15 +52,45 @@ class LabelMaps:
 
     def to(self, device: torch.device) -> LabelMaps:
         """The same on another device."""
-        moved = {name: getattr(self, name).to(device) for name in self.__dataclass_fields__ if name != "maps"}
-        return LabelMaps(maps=[item.to(device) for item in self.maps], **moved)
+        return LabelMaps(
+            maps=[item.to(device) for item in self.maps],
+            indices=self.indices,
+            tissue_of=self.tissue_of,
+            t1w_means=self.t1w_means,
+            t1w_stds=self.t1w_stds,
+            mirrored=self.mirrored.to(device),
+        )
+
+    @property
+    def device(self) -> torch.device:
+        """Where the maps lie."""
+        return self.maps[0].device
+
+    @cached_property
+    def one_side(self) -> NDArray[np.int64]:
+        """``(L,) int64``: a number that a structure on the left shares with the same one on the right."""
+        other = self.mirrored.cpu().numpy()
+        return np.minimum(np.arange(len(other)), other)
+
+    @cached_property
+    def tissue_members(self) -> tuple[tuple[int, ...], ...]:
+        """FreeSurfer-style indices of each tissue, in the order of the tissues' numbers."""
+        members: list[list[int]] = [[] for _ in range(self.t1w_means.shape[1])]
+        for index, tissue in zip(self.indices.tolist(), self.tissue_of.tolist(), strict=True):
+            members[tissue].append(index)
+        return tuple(tuple(sorted(member)) for member in members)
 
     def channel_of(self, recipe: Recipe) -> Tensor:
-        """``(L,) int64``: the recipe's output channel for each class number (0 where it is not learnt)."""
+        """``(L,) int64``: the recipe's output channel for each class number (0 where it is not learnt).
+
+        A recipe of another built-in numbering learns what the declared mapping from FreeSurfer's makes of a class.
+        """
         channels = {index: number for number, index in enumerate(recipe.channels)}
-        learnt = [PARTS.get(int(index), int(index)) for index in self.indices]
+        wholes = [PARTS.get(int(index), int(index)) for index in self.indices]
+        mapped = compose(find_mapping("aseg", recipe.label_scheme) or ("aseg",), wholes)
+        learnt = [mapped.get(index, 0) for index in wholes]
         learnt = [recipe.merge.get(index, index) for index in learnt]
-        return torch.tensor([channels.get(index, 0) for index in learnt], device=self.indices.device)
+        return torch.tensor([channels.get(index, 0) for index in learnt], device=self.device)
 
 
 def pack(folder: Path, output: Path) -> Path:

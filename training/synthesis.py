@@ -1,28 +1,35 @@
 """Scans made from label maps: a random deformation, a random contrast, then the faults of a real scanner.
 
 The recipe of SynthSeg (Billot et al. 2023, doi:10.1016/j.media.2023.102789) in plain torch, on whatever device the
-label maps lie. One deformation serves the scan and its labels; the labels are taken by nearest neighbour.
-Departure: the deformation is one smooth displacement field, not the integral of a velocity field.
+label maps lie. One deformation serves all modalities and the labels; the labels are taken by nearest neighbour.
+Departures: the deformation is one smooth displacement field, not the integral of a velocity field; a study of several
+modalities is made of one head, see `contrasts`; face and neck get a texture, see `texture`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
-from napari_medzoo.preprocess import normalise
+from napari_medzoo.errors import MedzooError
 
+from .acquisition import acquire, bias_field, draw_spacing, normalise, upsample
 from .config import Recipe, Stage, Synthesis
+from .contrasts import CONTRASTS, FIRST_OUTSIDE, Weights, class_weights, draw_tissues
 from .labelmaps import LabelMaps
+from .texture import draw_bands, fold_texture
 
-CSF_TISSUE = 1  # number of the fluid's intensity class in the label maps' table
-EXTRACEREBRAL = (0, 30, 62, 72, 85)  # and everything from 500 on
+ANY_CONTRAST = ("any", "unknown")
+"""Modalities whose contrast is drawn by the recipe's shares."""
+
+FACE_AND_NECK = 507
+"""Index of the class that the label maps draw nearly all of the face and neck in."""
+
+EXTRACEREBRAL = (0, 30, 62, 72, 85)  # and everything from FIRST_OUTSIDE on
 
 
 def synthesise(
@@ -30,40 +37,58 @@ def synthesise(
 ) -> tuple[Tensor, Tensor]:
     """One training pair.
 
+    Parameters
+    ----------
+    maps : LabelMaps
+    recipe : Recipe
+        Its modalities are made in their order: ``"any"`` (or ``"unknown"``) of a contrast drawn by the shares of
+        ``synthesis.contrasts``, the others of the contrast of their name.
+    stage : Stage
+    channel_of : torch.Tensor
+        ``(L,) int64``, `LabelMaps.channel_of` of the recipe.
+    random : numpy.random.Generator
+        Decides everything: the same state gives the same pair on the same device.
+
     Returns
     -------
     scan : torch.Tensor
-        ``(1, X, Y, Z) float32``, prepared as the recipe prepares a real scan.
+        ``(C, X, Y, Z) float32``, prepared as the recipe prepares a real scan; a missing modality is 0.
     target : torch.Tensor
-        ``(X, Y, Z) int64`` output channel of every voxel.
+        ``(X, Y, Z) int64`` output channel of every voxel, 0 outside the label map and where the scan is cut away.
+
+    Raises
+    ------
+    MedzooError
+        For a modality without a contrast.
     """
     settings = recipe.synthesis
-    device = maps.indices.device
-    noise = torch.Generator(device).manual_seed(int(random.integers(2**62)))
+    assert settings is not None  # the recipe's own check; a recipe has label maps or real cases
+    noise = torch.Generator(maps.device).manual_seed(int(random.integers(2**62)))
     voxel_mm = random.uniform(*stage.voxel_mm)
     classes = deform(maps, stage.patch, voxel_mm, settings, random, noise)
-    target = channel_of[classes]
-
-    tissue = maps.tissue_of[classes]
-    kind = random.choice(list(settings.contrasts), p=_shares(settings))
-    means, stds = CONTRASTS[kind](maps, random)
-    if random.random() < 0.5:  # real air is either noise or an exact zero
-        means[0] = stds[0] = 0.0
-    scan = means[tissue] + stds[tissue] * _normal(classes.shape, noise, device)
-
     kept = _kept(maps, classes, settings, random)
-    scan = scan * _bias_field(classes.shape, settings, random, noise, device)
-    scan = acquire(scan.clamp_(min=0), voxel_mm, settings, random)
-    scan += random.uniform(*settings.noise) * scan.amax() * _normal(classes.shape, noise, device) * (scan > 0)
-    scan = scan.clamp_(min=0) / scan.amax().clamp_min(1e-6)
-    scan = scan ** math.exp(random.normal(0, settings.gamma))
-    if kept is not None:
-        scan = scan * kept
-        target = target * kept
-    if recipe.preprocessing.normalise and scan.any():  # a patch beside a stripped brain is empty
-        prepared = normalise(scan.cpu().numpy(), recipe.preprocessing.normalise)
-        scan = torch.from_numpy(prepared).to(device)
-    return scan[None], target
+    target = _look_up(channel_of, classes)
+
+    count = len(recipe.modalities)
+    tissues = draw_tissues(maps, random)
+    present = random.random(count) >= settings.missing_share
+    present[random.integers(count)] = True
+    thick_axis = int(random.integers(3)) if random.random() < settings.slice_share else None
+    patches = _patches(stage.patch, voxel_mm, random, noise)
+    folds = _folds(maps, classes, voxel_mm, random, noise) if random.random() < settings.texture_share else None
+    scan = torch.zeros((count, *classes.shape), device=maps.device)
+    for number, modality in enumerate(recipe.modalities):
+        if present[number]:
+            weights = CONTRASTS[_contrast(modality, settings, random)](tissues, random)
+            signal = _signal(maps, classes, patches, folds, weights, random, noise)
+            spacing = draw_spacing(voxel_mm, settings, random, _thick_axis(thick_axis, count, random))
+            measured = _measure(signal, voxel_mm, spacing, settings, random, noise)
+            if kept is not None:
+                measured = measured.mul_(kept)
+            scan[number] = (
+                normalise(measured, recipe.preprocessing.normalise) if recipe.preprocessing.normalise else measured
+            )
+    return scan, target if kept is None else target.mul_(kept)
 
 
 def deform(
@@ -74,9 +99,9 @@ def deform(
     random: np.random.Generator,
     noise: torch.Generator,
 ) -> Tensor:
-    """A random label map under a random affine and a smooth displacement: ``(X, Y, Z) int64`` class numbers.
+    """A random label map under a random affine and a smooth displacement: ``(X, Y, Z) int32`` class numbers.
 
-    Half of the results are mirrored, with the classes of left and right exchanged.
+    Half of the results are mirrored, with the classes of left and right exchanged. Outside of the map is class 0.
     """
     labels = maps.maps[random.integers(len(maps.maps))]
     device = labels.device
@@ -84,25 +109,28 @@ def deform(
     shear = np.eye(3) + np.triu(random.uniform(-1, 1, (3, 3)) * settings.shear, 1)
     scale = np.diag(random.uniform(1 - settings.scaling, 1 + settings.scaling, 3))
     mirror = random.random() < 0.5
-    matrix = turn @ shear @ scale * voxel_mm @ np.diag([-1 if mirror else 1, 1, 1])
+    linear = turn @ shear @ scale * voxel_mm @ np.diag([-1 if mirror else 1, 1, 1])
 
     centre = _centre(np.array(labels.shape), patch, voxel_mm, settings, random)
-    axes = [torch.arange(n, device=device, dtype=torch.float32) - (n - 1) / 2 for n in patch]
-    linear = torch.from_numpy(matrix).to(device, torch.float32)
+    steps = [torch.arange(n, device=device, dtype=torch.float32) - (n - 1) / 2 for n in patch]
     nodes = int(random.integers(*settings.elastic_nodes, endpoint=True))
-    field = random.uniform(*settings.elastic_mm) * _normal((1, 3, nodes, nodes, nodes), noise, device)
-    index = F.interpolate(field, size=patch, mode="trilinear", align_corners=True)[0]
-    x, y, z = axes
-    flat = torch.zeros(patch, dtype=torch.int64, device=device)
+    field = torch.randn((3, nodes, nodes, nodes), generator=noise, device=device) * random.uniform(*settings.elastic_mm)
+    flat = torch.zeros(patch, dtype=torch.int32, device=device)
     inside = torch.ones(patch, dtype=torch.bool, device=device)
     for axis, length in enumerate(labels.shape):
-        row = linear[axis]
-        line = (row[0] * x)[:, None, None] + (row[1] * y)[:, None] + row[2] * z
-        voxel = (index[axis].add_(line).add_(float(centre[axis]))).round_().to(torch.int64)
-        inside &= (voxel >= 0) & (voxel < length)
-        flat = flat * length + voxel.clamp_(0, length - 1)
-    classes = labels.reshape(-1)[flat].long() * inside
-    return maps.mirrored[classes] if mirror else classes
+        x, y, z = (step * float(weight) for step, weight in zip(steps, linear[axis], strict=True))
+        position = upsample(field[axis], patch).add_((x + float(centre[axis]))[:, None, None] + y[:, None]).add_(z)
+        voxel = position.round_().to(torch.int32)
+        nearest = voxel.clamp(0, length - 1)
+        inside &= nearest == voxel
+        flat.mul_(length).add_(nearest)
+    classes = labels.reshape(-1).index_select(0, flat.reshape(-1)).reshape(patch).int().mul_(inside)
+    return _look_up(maps.mirrored, classes).int() if mirror else classes
+
+
+def _look_up(table: Tensor, classes: Tensor) -> Tensor:
+    """``table[classes]``, four times as fast."""
+    return table.index_select(0, classes.reshape(-1)).reshape(classes.shape)
 
 
 def _centre(
@@ -128,65 +156,16 @@ def _rotation(angles: NDArray[np.float64]) -> NDArray[np.float64]:
     return about_x @ about_y @ about_z
 
 
-def _t1w(maps: LabelMaps, random: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Means and standard deviations per tissue, drawn from the T1w priors: ``(tissues,) float32`` twice."""
-    draws = random.normal(size=(2, maps.t1w_means.shape[1])).clip(-2.5, 2.5)
-    spread = torch.from_numpy(draws).to(maps.t1w_means)
-    means = maps.t1w_means[0] + maps.t1w_means[1] * spread[0]
-    stds = maps.t1w_stds[0] + maps.t1w_stds[1] * spread[1]
-    return means.clamp(0, 255), stds.clamp(1, 60)
-
-
-def _inverted(maps: LabelMaps, random: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """T2w-like: fluid brightest, grey matter brighter than white."""
-    means, stds = _t1w(maps, random)
-    means[1:] = 255 - means[1:] * random.uniform(0.8, 1.2)
-    return means.clamp(0, 255), stds
-
-
-def _flair(maps: LabelMaps, random: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """FLAIR-like: as T2w with the fluid's signal suppressed."""
-    means, stds = _inverted(maps, random)
-    means[CSF_TISSUE] = random.uniform(5, 60)
-    return means, stds
-
-
-def _random(maps: LabelMaps, random: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Any contrast at all: uniform means and standard deviations."""
-    count = maps.t1w_means.shape[1]
-    means = torch.from_numpy(random.uniform(10, 240, count)).to(maps.t1w_means)
-    stds = torch.from_numpy(random.uniform(1, 25, count)).to(maps.t1w_means)
-    means[0] = random.uniform(0, 20)
-    return means, stds
-
-
-CONTRASTS: dict[str, Callable[[LabelMaps, np.random.Generator], tuple[Tensor, Tensor]]] = {
-    "t1w": _t1w,
-    "t2w": _inverted,
-    "flair": _flair,
-    "random": _random,
-}
-"""How a scan weighs the tissues; a recipe gives the share of each."""
-
-
-def _shares(settings: Synthesis) -> list[float]:
-    total = sum(settings.contrasts.values())
-    return [share / total for share in settings.contrasts.values()]
-
-
 def _kept(maps: LabelMaps, classes: Tensor, settings: Synthesis, random: np.random.Generator) -> Tensor | None:
     """Where the scan is not cut away, ``(X, Y, Z) bool``: skull-stripping and missing slabs; None where all stays."""
     kept = None
     if random.random() < settings.stripped_share:
-        outside = maps.indices >= 500
-        for index in EXTRACEREBRAL:
-            outside |= maps.indices == index
+        outside = (maps.indices >= FIRST_OUTSIDE) | torch.isin(maps.indices, torch.tensor(EXTRACEREBRAL))
         if random.random() < 0.5:
             outside |= maps.indices == 24
-        brain = (~outside)[classes]
+        kept = _look_up((~outside).to(classes.device), classes)
         for _ in range(int(random.integers(0, 3))):
-            brain = F.max_pool3d(brain[None].float(), 3, 1, 1)[0] > 0
-        kept = brain
+            kept = _dilated(kept)
     if random.random() < settings.cut_share:
         kept = torch.ones_like(classes, dtype=torch.bool) if kept is None else kept
         axis = int(random.integers(3))
@@ -196,49 +175,86 @@ def _kept(maps: LabelMaps, classes: Tensor, settings: Synthesis, random: np.rand
     return kept
 
 
-def _bias_field(
-    shape: torch.Size, settings: Synthesis, random: np.random.Generator, noise: torch.Generator, device: torch.device
+def _dilated(mask: Tensor) -> Tensor:
+    """`mask` with its 26 neighbours."""
+    for axis, length in enumerate(mask.shape):
+        grown = mask.clone()
+        grown.narrow(axis, 0, length - 1).logical_or_(mask.narrow(axis, 1, length - 1))
+        grown.narrow(axis, 1, length - 1).logical_or_(mask.narrow(axis, 0, length - 1))
+        mask = grown
+    return mask
+
+
+def _contrast(modality: str, settings: Synthesis, random: np.random.Generator) -> str:
+    if modality in ANY_CONTRAST:
+        kinds = sorted(settings.contrasts)  # a recipe means the same in whatever order its keys come
+        shares = np.array([settings.contrasts[kind] for kind in kinds])
+        return str(random.choice(kinds, p=shares / shares.sum()))
+    if modality not in CONTRASTS:
+        raise MedzooError(
+            f"No synthetic scan of modality {modality!r} can be made; choose among 'any', {', '.join(CONTRASTS)}, "
+            "or train on real cases."
+        )
+    return modality
+
+
+def _thick_axis(studys: int | None, modalities: int, random: np.random.Generator) -> int | None:
+    """Across which axis the slices of one modality are thick: mostly that of its study, if it has one."""
+    if studys is None or (modalities > 1 and random.random() < 0.25):  # such as a 3D T1w beside thick slices
+        return None
+    return int(random.integers(3)) if modalities > 1 and random.random() < 0.1 else studys
+
+
+def _patches(
+    shape: tuple[int, int, int], voxel_mm: float, random: np.random.Generator, noise: torch.Generator
 ) -> Tensor:
-    nodes = int(random.integers(2, 5))
-    field = random.uniform(*settings.bias_field) * _normal((1, 1, nodes, nodes, nodes), noise, device)
-    return F.interpolate(field, size=tuple(shape), mode="trilinear", align_corners=True)[0, 0].exp_()
+    """Where the tissue is unlike the rest of its class: ``(X, Y, Z) float32`` of about unit variance, in patches."""
+    size_mm = random.uniform(2.5, 7.0)
+    nodes = [max(round(n * voxel_mm / size_mm), 2) for n in shape]
+    field = torch.randn(nodes, generator=noise, device=noise.device)
+    return upsample(field, shape).mul_(1.5**1.5)  # linear interpolation leaves 2/3 of the variance in each axis
 
 
-def acquire(scan: Tensor, voxel_mm: float, settings: Synthesis, random: np.random.Generator) -> Tensor:
-    """What a scanner of a coarser spacing would have measured, interpolated back to the patch.
-
-    A slice profile is modelled as a Gaussian of full width at half maximum equal to the spacing.
-    """
-    spacing = np.full(3, voxel_mm)
-    if random.random() < settings.coarse_share:
-        spacing = np.maximum(spacing, random.uniform(*settings.coarse_mm))
-    if random.random() < settings.slice_share:
-        spacing[random.integers(3)] = max(random.uniform(*settings.slice_mm), voxel_mm)
-    blur = random.uniform(*settings.blur_mm)
-    for axis in range(3):
-        width_mm = math.hypot(blur, spacing[axis] / 2.355 if spacing[axis] > voxel_mm else 0.0)
-        scan = smooth(scan, axis, width_mm / voxel_mm)
-    size = tuple(scan.shape)
-    coarse = tuple(max(round(n * voxel_mm / mm), 8) for n, mm in zip(size, spacing, strict=True))
-    if coarse != size:
-        small = F.interpolate(scan[None, None], size=coarse, mode="trilinear", align_corners=False)
-        scan = F.interpolate(small, size=size, mode="trilinear", align_corners=False)[0, 0]
-    return scan
+def _folds(
+    maps: LabelMaps, classes: Tensor, voxel_mm: float, random: np.random.Generator, noise: torch.Generator
+) -> Tensor:
+    """The bands of `texture` in face and neck and some of the other classes outside the brain, ``(X, Y, Z) int32``."""
+    some = torch.from_numpy(random.random(len(maps.indices)) < 0.6)
+    body = (maps.indices == FACE_AND_NECK) | (some & (maps.indices >= FIRST_OUTSIDE))
+    return draw_bands(classes.shape, voxel_mm, random, noise).mul_(_look_up(body.to(classes.device), classes))
 
 
-def smooth(scan: Tensor, axis: int, sigma: float) -> Tensor:
-    """Gaussian smoothing of ``(X, Y, Z)`` along one axis; `sigma` in voxels."""
-    radius = max(1, math.ceil(2.5 * sigma))
-    offsets = torch.arange(-radius, radius + 1, dtype=scan.dtype, device=scan.device)
-    weights = torch.exp(-0.5 * (offsets / max(sigma, 1e-3)) ** 2)
-    weights /= weights.sum()
-    padded = torch.cat([scan.narrow(axis, 0, 1)] * radius + [scan] + [scan.narrow(axis, -1, 1)] * radius, dim=axis)
-    length = scan.shape[axis]
-    result = torch.zeros_like(scan)
-    for offset, weight in enumerate(weights.tolist()):
-        result.add_(padded.narrow(axis, offset, length), alpha=weight)
-    return result
+def _signal(
+    maps: LabelMaps,
+    classes: Tensor,
+    patches: Tensor,
+    folds: Tensor | None,
+    weights: Weights,
+    random: np.random.Generator,
+    noise: torch.Generator,
+) -> Tensor:
+    """What the tissues send before any fault of the scanner, ``(X, Y, Z) float32``, not negative."""
+    table = np.stack(class_weights(maps, weights, random)).astype(np.float32)
+    if random.random() < 0.5:  # real air is either noise or an exact zero
+        table[:, 0] = 0
+    means, grain, rough = torch.from_numpy(table).to(classes.device)
+    even = _look_up(means, classes)
+    signal = torch.randn(classes.shape, generator=noise, device=classes.device).mul_(_look_up(grain, classes))
+    signal.add_(even if folds is None else fold_texture(even, folds, random))
+    return signal.addcmul_(_look_up(rough, classes), patches).clamp_(min=0)
 
 
-def _normal(shape: tuple[int, ...] | torch.Size, noise: torch.Generator, device: torch.device) -> Tensor:
-    return torch.randn(shape, generator=noise, device=device)
+def _measure(
+    signal: Tensor,
+    voxel_mm: float,
+    spacing: NDArray[np.float64],
+    settings: Synthesis,
+    random: np.random.Generator,
+    noise: torch.Generator,
+) -> Tensor:
+    """The scan of `signal`, ``(X, Y, Z) float32`` from 0 to 1; `signal` is overwritten."""
+    signal.mul_(bias_field(signal.shape, settings, random, noise))
+    blur_mm, level = random.uniform(*settings.blur_mm), random.uniform(*settings.noise)
+    scan = acquire(signal, voxel_mm, spacing, blur_mm, level, noise)
+    scan /= scan.amax().clamp_min(1e-6)
+    return scan.pow_(math.exp(random.normal(0, settings.gamma)))
