@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from napari_medzoo.errors import MedzooError
+
+if TYPE_CHECKING:
+    from .config import Recipe
+    from .display import Display
+    from .patches import Source
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
 
@@ -19,6 +24,14 @@ RecipeArgument = Annotated[
 OutputOption = Annotated[Path | None, typer.Option(help="Folder of this training; default runs/NAME.")]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 ThreadsOption = Annotated[int | None, typer.Option(help="CPU threads; default all.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe, as in stages.0.steps=500; may be repeated."),
+]
+FoldsOption = Annotated[
+    Path | None, typer.Option(help="JSON with the subjects of every fold; made where it is absent.")
+]
+FoldOption = Annotated[int | None, typer.Option(help="The fold that is held out, from 0.")]
 
 
 @app.command()
@@ -28,30 +41,50 @@ def fit(
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
     start: Annotated[str | None, typer.Option(help="Model (name or card) whose weights to begin with.")] = None,
+    folds: FoldsOption = None,
+    fold: FoldOption = None,
+    changes: SetOption = None,
 ) -> None:
-    """Start a training."""
-    _train(recipe, output, device, threads, resume=False, start=start)
+    """Start a training. Under torchrun, several processes, computers too, train together."""
+    from .config import read_recipe
+
+    chosen = _changed(read_recipe(recipe), changes, folds, fold)
+    _train(chosen, output or Path("runs") / chosen.name, device, threads, resume=False, start=start)
 
 
 @app.command()
 def resume(
-    recipe: RecipeArgument, output: OutputOption = None, device: DeviceOption = "auto", threads: ThreadsOption = None
+    training: Annotated[Path, typer.Argument(help="Folder of the training, or the recipe it was begun with.")],
+    output: OutputOption = None,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
+    changes: SetOption = None,
 ) -> None:
     """Continue a training from its last checkpoint, also after a crash or with more steps in the recipe."""
-    _train(recipe, output, device, threads, resume=True)
+    from .checkpoint import recipe_of
+    from .config import read_recipe
+
+    if training.is_dir():
+        folder, recipe = training, recipe_of(training)
+    else:
+        recipe = read_recipe(training)
+        folder = output or Path("runs") / recipe.name
+    _train(_changed(recipe, changes), folder, device, threads, resume=True)
 
 
 @app.command()
 def export(
     folder: Annotated[Path, typer.Argument(help="Folder of the training.")],
     output: Annotated[Path, typer.Option(help="Folder for the card and its weights.")],
+    which: Annotated[
+        str | None, typer.Option("--checkpoint", help="best or last; default the best where validation chose one.")
+    ] = None,
 ) -> None:
     """Write the trained weights as a model card."""
-    from .checkpoint import load
+    from .checkpoint import recipe_of
     from .export import export as write
 
-    name = load(folder)["recipe"]["name"]
-    card = write(folder, output, command=f"medzoo-train fit {name}")
+    card = write(folder, output, command=f"medzoo-train fit {recipe_of(folder).name}", which=which)
     print(f"{output / card.name}.yaml  sha256 {card.sha256}")
 
 
@@ -60,28 +93,35 @@ def evaluate(
     model: Annotated[str, typer.Argument(help="A model's name or the path of its card.")],
     case: Annotated[list[str] | None, typer.Option(help="Only this case; may be repeated.")] = None,
     write: Annotated[bool, typer.Option("--write", help="Store the scores in the card.")] = False,
+    recipe: Annotated[
+        Path | None, typer.Option(help="Recipe of the card, to score the fold it held out; default the shipped one.")
+    ] = None,
+    show: Annotated[Path | None, typer.Option(help="Folder for pictures of what was found.")] = None,
     threads: ThreadsOption = None,
 ) -> None:
     """Score a model on real scans that no training has seen (those below MEDZOO_DATA, and the embedded one)."""
     from napari_medzoo.cards import load_card
     from napari_medzoo.io import replacing
 
-    from .config import data_folder
+    from .config import data_folder, read_recipe
     from .validation import CASES, validate
 
-    chosen = tuple(case or CASES)
-    unknown = [key for key in chosen if key not in CASES]
+    unknown = [key for key in case or () if key not in CASES]
     if unknown:
         raise MedzooError(f"There is no case '{unknown[0]}'; choose from: {', '.join(CASES)}.")
     card = load_card(model)
+    chosen = tuple(case) if case else None
     scores = []
-    for score in validate(card, data_folder(), chosen, threads):
+    found = validate(card, data_folder(), chosen, threads, recipe=read_recipe(recipe) if recipe else None, show=show)
+    for score in found:
         print(f"{score.value:.3f}  {score.metric}  ({score.data})", flush=True)
         scores.append(score)
     if write:
+        # What was not measured again stays, where only some cases were asked for.
+        kept = {(score.data, score.metric): score for score in (*(card.scores if chosen else ()), *scores)}
         path = card.weights_path.with_name(f"{card.name}.yaml")
         with replacing(path) as temporary:
-            card.model_copy(update={"scores": tuple(scores)}).save(temporary)
+            card.model_copy(update={"scores": tuple(kept.values())}).save(temporary)
 
 
 @app.command()
@@ -95,35 +135,150 @@ def pack(
     print(write(labelmaps, output))
 
 
+def _changed(recipe: Recipe, changes: list[str] | None, folds: Path | None = None, fold: int | None = None) -> Recipe:
+    from .overrides import override
+
+    wanted = list(changes or ())
+    if folds is not None:
+        wanted.append(f"folds.file={folds}")
+    if fold is not None:
+        wanted.append(f"folds.fold={fold}")
+    return override(recipe, wanted) if wanted else recipe
+
+
 def _train(
-    path: Path, output: Path | None, device: str, threads: int | None, resume: bool, start: str | None = None
+    recipe: Recipe, folder: Path, device: str, threads: int | None, resume: bool, start: str | None = None
 ) -> None:
     import torch
+    from rich.console import Console
 
     from napari_medzoo.cards import load_card
-    from napari_medzoo.inference.network import load_network
 
-    from .config import data_folder, read_recipe
-    from .fit import fit as steps
-    from .labelmaps import load_packed
-    from .labelmaps import pack as write
+    from .display import Display
+    from .fit import fit as train
 
-    recipe = read_recipe(path)
-    folder = output or Path("runs") / recipe.name
     if threads:
         torch.set_num_threads(threads)
-    packed = folder.parent / "labelmaps.npz"
-    if not packed.exists():
-        write(data_folder() / "labelmaps", packed)
-    chosen = torch.device("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else torch.device(device)
-    columns = [TextColumn("{task.description}"), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()]
-    with Progress(*columns) as bar:
-        task = bar.add_task(recipe.name, total=recipe.steps)
-        smooth = None
-        trained = load_network(load_card(start)) if start else None
-        for step in steps(recipe, load_packed(packed), folder, chosen, resume, trained):
-            smooth = step.loss if smooth is None else 0.98 * smooth + 0.02 * step.loss
-            bar.update(task, completed=step.number, description=f"{recipe.name}  loss {smooth:.3f}")
+    console = Console(quiet=os.environ.get("RANK", "0") != "0")  # of several processes one speaks
+    with Display(recipe.name, recipe.steps, console) as display:
+        card = load_card(start) if start else None
+        result = train(
+            recipe,
+            lambda: _open(recipe, folder.parent, display),
+            folder,
+            device=device,
+            resume=resume,
+            start=card,
+            callbacks=[display],
+        )
+    best = f", best validation Dice {result.best_dice:.3f}" if result.best_dice is not None else ""
+    why = " (no better validation for a while)" if result.stopped_early else ""
+    console.print(
+        f"{recipe.name}: {result.steps} steps{why}{best}; checkpoints and logs are in {folder}", soft_wrap=True
+    )
+
+
+def _open(recipe: Recipe, cache: Path, display: Display) -> Source:
+    """What the recipe learns from, prepared in `cache` under the eyes of whoever waits for it."""
+    from .data import open_source
+
+    steps = open_source(recipe, cache)
+    while True:
+        try:
+            display.preparing(next(steps))
+        except StopIteration as stop:
+            return stop.value
+
+
+@app.command()
+def crossval(
+    recipe: RecipeArgument,
+    output: OutputOption = None,
+    folds: FoldsOption = None,
+    only: Annotated[str | None, typer.Option(help="Only these folds, as in 0,2; default all.")] = None,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
+    changes: SetOption = None,
+) -> None:
+    """Train fold after fold and score the subjects that each holds out; call it again to continue."""
+    import torch
+
+    from .config import data_folder, read_recipe
+    from .crossval import fold_recipes, parse_folds, run_fold, write_summary
+    from .display import Display
+    from .labelmaps import LabelMaps
+    from .scores import as_table
+
+    if threads:
+        torch.set_num_threads(threads)
+    chosen = _changed(read_recipe(recipe), changes, folds)
+    folder = output or Path("runs") / chosen.name
+    with Display(chosen.name, chosen.steps) as display:
+        source = _open(chosen, folder.parent, display)
+    recipes = fold_recipes(chosen, () if isinstance(source, LabelMaps) else source.subjects, folder)
+    for fold in parse_folds(only, len(recipes)):
+        with Display(f"{chosen.name} fold {fold}", chosen.steps) as display:
+            run_fold(recipes[fold], source, data_folder(), folder, device=device, threads=threads, callbacks=[display])
+        write_summary(folder, recipes)
+    print(as_table(write_summary(folder, recipes)))
+
+
+@app.command()
+def estimate(
+    recipe: RecipeArgument,
+    output: OutputOption = None,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of every stage that are timed.")] = 6,
+    range_steps: Annotated[int, typer.Option(min=0, help="Steps of the learning-rate range test; 0 for none.")] = 60,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
+    changes: SetOption = None,
+) -> None:
+    """Say what a training will cost: memory, time, and a learning rate to begin with."""
+    from .config import read_recipe
+    from .display import Display
+    from .estimate import as_lines, largest_shape, try_out
+    from .estimate import estimate as compute
+    from .range_test import write_range_test
+    from .reports import write_report
+    from .trials import in_own_process
+
+    chosen = _changed(read_recipe(recipe), changes)
+    folder = output or Path("runs") / chosen.name
+    with Display(chosen.name, chosen.steps) as display:
+        shape = largest_shape(_open(chosen, folder.parent, display))
+    trial = in_own_process(try_out, chosen, folder.parent, steps, range_steps, device, threads)
+    report = compute(chosen, trial, shape)
+    written = [write_report(folder / "estimate.yaml", report)]
+    if trial.range_test:
+        written += write_range_test(folder, trial.range_test)
+    print(as_lines(report, trial.range_test is not None))
+    print(f"  written: {', '.join(map(str, written))}")
+
+
+@app.command()
+def throughput(
+    recipe: RecipeArgument,
+    output: OutputOption = None,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of each precision.")] = 20,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
+    changes: SetOption = None,
+) -> None:
+    """Measure how fast a recipe's first stage trains, in bfloat16 against float32 by turns."""
+    from .config import read_recipe
+    from .display import Display
+    from .reports import write_report
+    from .throughput import as_lines, compare_precisions
+    from .trials import in_own_process
+
+    chosen = _changed(read_recipe(recipe), changes)
+    folder = output or Path("runs") / chosen.name
+    with Display(chosen.name, chosen.steps) as display:
+        _open(chosen, folder.parent, display)
+    report = in_own_process(compare_precisions, chosen, folder.parent, steps, device, threads)
+    path = write_report(folder / "throughput.yaml", report)
+    print(as_lines(report))
+    print(f"  written: {path}")
 
 
 def main() -> None:

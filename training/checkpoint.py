@@ -1,58 +1,73 @@
-"""The state of a training on disk: written whole or not at all, read back to continue the same curve."""
+"""The state of a training on disk: ``last.ckpt`` to continue from, ``best.ckpt`` where validation chose one.
+
+Both are Lightning's checkpoints. ``state_dict`` holds the averaged weights, which are the ones exported;
+``current_model_state`` those that the optimiser moves; ``recipe`` the recipe.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from pydantic import ValidationError
+from torch import Tensor
 
 from napari_medzoo.errors import MedzooError
-from napari_medzoo.io import replacing
 
-LAST = "last.pt"
+from .config import Recipe
 
-
-def save(folder: Path, state: Mapping[str, Any]) -> Path:
-    """Write ``last.pt`` of `folder`, replacing the previous one in one move."""
-    with replacing(folder / LAST) as temporary:
-        torch.save(dict(state), temporary)
-    return folder / LAST
+LAST = "last"
+BEST = "best"
+PREFIX = "network."
 
 
-def load(folder: Path) -> dict[str, Any]:
-    """Read ``last.pt`` of `folder`.
+def path_of(folder: Path, which: str) -> Path:
+    """Where the training in `folder` keeps its checkpoint `which`."""
+    return folder / f"{which}.ckpt"
+
+
+def load(folder: Path, which: str = LAST) -> dict[str, Any]:
+    """Read a checkpoint of the training in `folder`.
 
     Raises
     ------
     MedzooError
         If there is none.
     """
-    path = folder / LAST
+    path = path_of(folder, which)
     if not path.is_file():
-        raise MedzooError(f"{folder} holds no checkpoint ({LAST}); start with 'medzoo-train fit'.")
+        raise MedzooError(f"{folder} holds no checkpoint {path.name}; start with 'medzoo-train fit'.")
     content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     return content
 
 
-class Average:
-    """Exponential moving average of a network's weights, which follow the noise of training less.
+def load_best(folder: Path) -> dict[str, Any]:
+    """The best checkpoint where validation chose one, else the last."""
+    return load(folder, BEST if path_of(folder, BEST).is_file() else LAST)
 
-    Parameters
-    ----------
-    network : torch.nn.Module
-    decay : float
-        Share of the old average kept at each step; it ramps up from 0 so that early steps do not linger.
+
+def recipe_of(folder: Path, state: dict[str, Any] | None = None) -> Recipe:
+    """The recipe of the training in `folder` (that of `state`, where it has been read already).
+
+    Raises
+    ------
+    MedzooError
+        If there is no checkpoint, or its recipe is of another version.
     """
+    try:
+        return Recipe.model_validate((state or load(folder))["recipe"])
+    except (ValidationError, KeyError) as error:
+        raise MedzooError(
+            f"{folder} was trained by another version, whose recipe this one cannot read; train it again."
+        ) from error
 
-    def __init__(self, network: nn.Module, decay: float) -> None:
-        self.decay = decay
-        self.weights: dict[str, Tensor] = {name: value.detach().clone() for name, value in network.state_dict().items()}
 
-    def update(self, network: nn.Module, step: int) -> None:
-        """Move towards the network's weights after step number `step`."""
-        decay = min(self.decay, (1 + step) / (10 + step))
-        for name, value in network.state_dict().items():
-            self.weights[name].lerp_(value.detach(), 1 - decay)
+def average(state: dict[str, Any]) -> dict[str, Tensor]:
+    """The averaged weights in a checkpoint, by the names of the network's parameters."""
+    return {name.removeprefix(PREFIX): value for name, value in state["state_dict"].items()}
+
+
+def current(state: dict[str, Any]) -> dict[str, Tensor]:
+    """The weights that the optimiser moves, by the names of the network's parameters."""
+    return {name.removeprefix(PREFIX): value for name, value in state["current_model_state"].items()}

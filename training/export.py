@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
-from pydantic import ValidationError
 from safetensors.torch import save_file
 
 from napari_medzoo.cards import ModelCard, sha256
-from napari_medzoo.errors import MedzooError
+from napari_medzoo.inference.network import build_network
 from napari_medzoo.io import replacing
 
 from . import checkpoint
 from .config import Recipe
-from .fit import build
 
 
-def export(folder: Path, output: Path, command: str) -> ModelCard:
+def export(folder: Path, output: Path, command: str, which: str | None = None) -> ModelCard:
     """Write the averaged weights of the training in `folder` and their card to the folder `output`.
 
     Parameters
@@ -26,47 +25,58 @@ def export(folder: Path, output: Path, command: str) -> ModelCard:
         The training, and where ``NAME.safetensors`` (half precision) and ``NAME.yaml`` go.
     command : str
         What trained the weights; it is written into the card.
+    which : str, optional
+        ``"best"`` or ``"last"``; by default the best where validation chose one.
 
     Raises
     ------
     MedzooError
         If there is no checkpoint, or its recipe is of another version.
     """
-    state = checkpoint.load(folder)
-    try:
-        recipe = Recipe.model_validate(state["recipe"])
-    except ValidationError as error:
-        raise MedzooError(
-            f"{folder} was trained by another version, whose recipe this one cannot read; 'resume' it for a step first."
-        ) from error
-    network = build(recipe)
-    network.load_state_dict(state["average"])
+    state = checkpoint.load(folder, which) if which else checkpoint.load_best(folder)
+    recipe = checkpoint.recipe_of(folder, state)
+    network = build_network(recipe.model_copy(update={"settings": _settings(recipe)}))
+    trained = checkpoint.average(state)
+    network.load_state_dict({name: trained[name] for name in network.state_dict()})
     output.mkdir(parents=True, exist_ok=True)
     weights = output / f"{recipe.name}.safetensors"
     half = {name: value.to(torch.float16).contiguous() for name, value in network.state_dict().items()}
     with replacing(weights) as temporary:
-        save_file(half, temporary, metadata={"step": str(state["step"])})
+        save_file(half, temporary, metadata={"step": str(state["global_step"])})
         temporary.chmod(0o644)  # safetensors lets only the owner read
-    card = ModelCard(
-        name=recipe.name,
-        title=recipe.title,
-        description=recipe.description,
-        architecture=recipe.architecture,
-        settings=dict(recipe.settings),
-        modalities=recipe.modalities,
-        label_scheme=recipe.label_scheme,
-        channels=recipe.channels,
-        preprocessing=recipe.preprocessing,
-        patch=recipe.inference_patch,
-        whole=recipe.inference_whole,
-        divisor=getattr(network, "divisor", 1),
-        weights=weights.name,
-        sha256=sha256(weights),
-        licence=recipe.licence,
-        data=recipe.data,
-        command=command,
-        folder=output,
+    card = card_of(recipe, getattr(network, "divisor", 1), sha256(weights), command).model_copy(
+        update={"folder": output}
     )
     with replacing(output / f"{recipe.name}.yaml") as temporary:
         card.save(temporary)
     return card
+
+
+def card_of(recipe: Recipe, divisor: int, checksum: str = "0" * 64, command: str = "") -> ModelCard:
+    """The card of a network that `recipe` trains; also of one that is not finished, to plan its inference."""
+    return ModelCard(
+        name=recipe.name,
+        title=recipe.title,
+        description=recipe.description,
+        architecture=recipe.architecture,
+        settings=_settings(recipe),
+        modalities=recipe.modalities,
+        label_scheme=recipe.label_scheme,
+        labels=recipe.labels,
+        channels=recipe.channels,
+        preprocessing=recipe.preprocessing,
+        patch=recipe.inference_patch,
+        whole=recipe.inference_whole,
+        keep_largest=recipe.keep_largest,
+        divisor=divisor,
+        weights=f"{recipe.name}.safetensors",
+        sha256=checksum,
+        licence=recipe.licence,
+        data=recipe.data,
+        command=command,
+    )
+
+
+def _settings(recipe: Recipe) -> dict[str, Any]:
+    """The network's settings without what only training needs: the further heads of deep supervision stay behind."""
+    return {key: value for key, value in recipe.settings.items() if key != "deep_supervision"}

@@ -1,163 +1,231 @@
-"""The training loop, from the recipe to the last checkpoint."""
+"""A training from its recipe to its last checkpoint, by Lightning's Trainer."""
 
 from __future__ import annotations
 
-import csv
-import time
-from collections.abc import Iterator
+import logging
+import os
+import shutil
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import lightning.pytorch as pl
 import torch
-from torch import nn
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, WeightAveraging
+from torch import Tensor
 
+from napari_medzoo.cards import ModelCard
 from napari_medzoo.errors import MedzooError
 from napari_medzoo.inference.memory import tune_malloc
-from napari_medzoo.models import ARCHITECTURES
+from napari_medzoo.inference.network import build_network
+from napari_medzoo.io import replacing
 
-from . import checkpoint
-from .config import Recipe, Stage
-from .labelmaps import LabelMaps
-from .losses import dice_cross_entropy
-from .synthesis import synthesise
+from . import checkpoint, weights
+from .config import Recipe
+from .data import Data
+from .logs import Log
+from .module import DICE, Training
+from .patches import Source
 
-LOG = "log.csv"
+PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+ACCELERATORS = {"auto": "auto", "cpu": "cpu", "cuda": "gpu", "mps": "mps"}
+STARTED = "start.txt"
 
 
 @dataclass(frozen=True)
-class Step:
-    """What one step of training reports: its number (from 1), the loss, and seconds for data and for the network."""
+class Result:
+    """How a training ended: steps taken, whether early stopping ended it, best mean Dice of a validation (if any)."""
 
-    number: int
-    loss: float
-    data_seconds: float
-    network_seconds: float
+    steps: int
+    stopped_early: bool
+    best_dice: float | None
 
 
 def fit(
     recipe: Recipe,
-    maps: LabelMaps,
+    source: Callable[[], Source],
     folder: Path,
-    device: torch.device,
+    *,
+    device: str = "auto",
     resume: bool = False,
-    start: nn.Module | None = None,
-) -> Iterator[Step]:
-    """Train `recipe` and leave checkpoints and ``log.csv`` in `folder`; yields every step.
+    start: ModelCard | None = None,
+    threads: int | None = None,
+    callbacks: Sequence[pl.Callback] = (),
+) -> Result:
+    """Train `recipe`; checkpoints and logs are left in `folder`.
 
-    Every random number of step *n* follows from the recipe's seed and *n* alone, so that a resumed training
-    continues the same curve.
+    Every random number of a step follows from the recipe's seed and the step's number alone, so that a resumed training
+    continues the same curve. Under ``torchrun`` every process calls this; together they take `batch` pairs each.
 
     Parameters
     ----------
     recipe : Recipe
-    maps : LabelMaps
+    source : callable
+        Gives the label maps or prepared cases; called once on every machine before its other processes call it.
     folder : pathlib.Path
-    device : torch.device
+    device : str
+        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
     resume : bool
-        Continue the training in `folder`.
-    start : torch.nn.Module, optional
-        A trained network of the same architecture, to begin with its weights instead of random ones.
+        Continue the training in `folder` from its last checkpoint.
+    start : ModelCard, optional
+        A model whose weights to begin with (see `weights.load_start`); what became of them goes to ``start.txt``.
+    threads : int, optional
+        Threads that make training pairs ahead of the network; by default as `data.loader_threads` says.
+    callbacks : sequence of lightning.pytorch.Callback
+        More of them, for a progress bar.
 
     Raises
     ------
     MedzooError
-        If `folder` already holds a training and `resume` is false, or the other way round, or if `start` is of
-        another architecture.
+        If `folder` already holds a training and `resume` is false, or the other way round; if the recipe is of another
+        network than the checkpoint; if `start` does not fit.
     """
-    tune_malloc()
-    folder.mkdir(parents=True, exist_ok=True)
-    if not resume and (folder / checkpoint.LAST).exists():
-        raise MedzooError(f"{folder} already holds a training; continue it with 'resume' or choose another folder.")
-    torch.manual_seed(recipe.seed)
-    network = build(recipe)
-    if start is not None:
-        _take_weights(network, start, recipe)
-    network = network.to(device)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=recipe.weight_decay)
-    average = checkpoint.Average(network, recipe.ema)
-    done = 0
+    last = checkpoint.path_of(folder, checkpoint.LAST)
     if resume:
         state = checkpoint.load(folder)
-        network.load_state_dict(state["network"])
-        optimiser.load_state_dict(state["optimiser"])
-        average.weights = {name: value.to(device) for name, value in state["average"].items()}
-        done = int(state["step"])
-    maps = maps.to(device)
-    channel_of = maps.channel_of(recipe)
-
-    for number in range(done, recipe.steps):
-        stage, within = recipe.stage_at(number)
-        started = time.perf_counter()
-        pairs = [
-            synthesise(maps, recipe, stage, channel_of, np.random.default_rng([recipe.seed, number, item]))
-            for item in range(recipe.batch)
-        ]
-        scan = torch.stack([pair[0] for pair in pairs])  # (B, C, X, Y, Z)
-        target = torch.stack([pair[1] for pair in pairs])  # (B, X, Y, Z)
-        ready = time.perf_counter()
-        rate = learning_rate(stage, within)
-        for group in optimiser.param_groups:
-            group["lr"] = rate
-        with torch.autocast(device.type, torch.bfloat16, enabled=recipe.bfloat16):
-            logits = network(scan)
-        loss = dice_cross_entropy(logits, target)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(network.parameters(), recipe.gradient_clip)
-        optimiser.step()
-        average.update(network, number)
-        step = Step(number + 1, float(loss.detach()), ready - started, time.perf_counter() - ready)
-        _log(folder / LOG, step, rate)
-        if step.number % recipe.checkpoint_every == 0 or step.number == recipe.steps:
-            checkpoint.save(folder, _state(recipe, network, optimiser, average, step.number))
-        yield step
+        _require_same_network(recipe, state, folder)
+        ended = _ended(recipe, state)
+        if ended:
+            return ended
+        for unfinished in folder.glob(".*.ckpt.*"):  # a checkpoint that was being written when the process was killed
+            shutil.rmtree(unfinished, ignore_errors=True)
+    elif last.exists():
+        raise MedzooError(f"{folder} already holds a training; continue it with 'resume' or choose another folder.")
+    folder.mkdir(parents=True, exist_ok=True)
+    if device not in ACCELERATORS:
+        raise MedzooError(f"There is no device '{device}'; choose one of: {', '.join(ACCELERATORS)}.")
+    if device == "cpu" or not (torch.cuda.is_available() or torch.backends.mps.is_available()):
+        tune_malloc()
+    pl.seed_everything(recipe.seed, verbose=False)
+    network = build_network(recipe)
+    if start is not None and not resume:
+        report = weights.load_start(network, recipe, start)
+        (folder / STARTED).write_text(f"Begun with the weights of '{start.name}': {report}.\n")
+    data = Data(recipe, source, folder, threads)
+    with quiet():
+        trainer = _trainer(recipe, folder, device, callbacks)
+        trainer.fit(Training(recipe, network), datamodule=data, ckpt_path=last if resume else None, weights_only=True)
+    return _result(trainer.global_step, trainer.callbacks)  # type: ignore[attr-defined]
 
 
-def build(recipe: Recipe) -> nn.Module:
-    """The recipe's network with fresh weights."""
-    network: nn.Module = ARCHITECTURES[recipe.architecture](
-        in_channels=len(recipe.modalities), num_classes=len(recipe.channels), **recipe.settings
+def _trainer(recipe: Recipe, folder: Path, device: str, callbacks: Sequence[pl.Callback]) -> pl.Trainer:
+    """The Trainer; one of its epochs is the stretch between two checkpoints."""
+    world = int(os.environ.get("WORLD_SIZE", 1))
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", world))
+    every = recipe.validate_every // recipe.checkpoint_every if recipe.validate_every else None
+    ours: list[pl.Callback] = [Average(recipe.ema), Log(recipe, folder), *callbacks]
+    if every and recipe.patience:
+        ours.append(EarlyStopping(DICE, mode="max", patience=recipe.patience, check_on_train_epoch_end=False))
+    if every:
+        ours.append(_keep(folder, checkpoint.BEST, monitor=DICE, mode="max", save_on_train_epoch_end=False))
+    ours.append(_keep(folder, checkpoint.LAST, save_on_train_epoch_end=True))
+    return pl.Trainer(
+        accelerator=ACCELERATORS[device],
+        devices=local,
+        num_nodes=world // local,
+        strategy="ddp" if world > 1 else "auto",
+        precision=PRECISIONS[recipe.precision],  # type: ignore[arg-type]
+        max_steps=recipe.steps,
+        accumulate_grad_batches=recipe.accumulate,
+        gradient_clip_val=recipe.gradient_clip,
+        check_val_every_n_epoch=every or 1,
+        limit_val_batches=None if every else 0,
+        num_sanity_val_steps=0,
+        reload_dataloaders_every_n_epochs=1,
+        use_distributed_sampler=False,
+        benchmark=True,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=folder,
+        callbacks=ours,
+        plugins=[WholeFiles()],
     )
-    return network
 
 
-def _take_weights(network: nn.Module, start: nn.Module, recipe: Recipe) -> None:
-    try:
-        network.load_state_dict(start.state_dict())
-    except RuntimeError as error:
-        raise MedzooError(
-            f"Recipe '{recipe.name}' builds another network than the one to start from; give both the same "
-            "architecture, settings, modalities and number of channels."
-        ) from error
+def _keep(folder: Path, name: str, **settings: Any) -> ModelCheckpoint:
+    return ModelCheckpoint(dirpath=folder, filename=name, enable_version_counter=False, **settings)
 
 
-def learning_rate(stage: Stage, step: int) -> float:
-    """Linear warm-up, then polynomial decay with power 0.9 (Chen 2017, DeepLab) to the stage's final rate."""
-    if step < stage.warmup:
-        return stage.learning_rate * (step + 1) / stage.warmup
-    left = 1 - (step - stage.warmup) / max(stage.steps - stage.warmup, 1)
-    return stage.final_learning_rate + (stage.learning_rate - stage.final_learning_rate) * left**0.9
+class WholeFiles(TorchCheckpointIO):
+    """Checkpoints that appear whole or not at all (Lightning's own way passes through ``/tmp``, often another disk)."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Write to a temporary name in the same folder, then rename."""
+        with replacing(path) as temporary:
+            torch.save(checkpoint, temporary)
 
 
-def _state(
-    recipe: Recipe, network: nn.Module, optimiser: torch.optim.Optimizer, average: checkpoint.Average, step: int
-) -> dict[str, Any]:
-    return {
-        "recipe": recipe.model_dump(mode="json"),
-        "step": step,
-        "network": network.state_dict(),
-        "optimiser": optimiser.state_dict(),
-        "average": average.weights,
-    }
+class Average(WeightAveraging):
+    """Exponential moving average of the weights, which follow the noise of training less.
+
+    Parameters
+    ----------
+    decay : float
+        Share of the old average kept at each step; it ramps up from 0 so that early steps do not linger.
+    """
+
+    def __init__(self, decay: float) -> None:
+        super().__init__(multi_avg_fn=self._move, use_buffers=False)
+        self._decay = decay
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Put the average where the network will be, and its counter on the CPU, where reading it stops nothing."""
+        self._device = trainer.strategy.root_device
+        super().setup(trainer, pl_module, stage)
+        assert self._average_model is not None
+        self._average_model.n_averaged = self._average_model.n_averaged.cpu()
+
+    def _move(self, averages: Sequence[Tensor], currents: Sequence[Tensor], _: Tensor | int) -> None:
+        assert self._average_model is not None
+        step = int(self._average_model.n_averaged)
+        decay = min(self._decay, (1 + step) / (10 + step))
+        torch._foreach_lerp_(list(averages), list(currents), 1 - decay)
 
 
-def _log(path: Path, step: Step, rate: float) -> None:
-    new = not path.exists()
-    with path.open("a", newline="") as stream:
-        writer = csv.writer(stream)
-        if new:
-            writer.writerow(["step", "loss", "learning_rate", "data_seconds", "network_seconds"])
-        seconds = [f"{step.data_seconds:.3f}", f"{step.network_seconds:.3f}"]
-        writer.writerow([step.number, f"{step.loss:.5f}", f"{rate:.3e}", *seconds])
+def _require_same_network(recipe: Recipe, state: dict[str, Any], folder: Path) -> None:
+    ours = recipe.model_dump(mode="json")
+    for key in ("architecture", "settings", "modalities", "channels", "optimiser"):
+        if ours[key] != state["recipe"][key]:
+            raise MedzooError(
+                f"The training in {folder} has {key} {state['recipe'][key]}, the recipe says {ours[key]}; "
+                "resume it with the recipe it was begun with, or begin another with 'fit --start'."
+            )
+
+
+def _ended(recipe: Recipe, state: dict[str, Any]) -> Result | None:
+    """What to report where nothing is left to do."""
+    callbacks = state["callbacks"]
+    stopping = next((value for key, value in callbacks.items() if key.startswith("EarlyStopping")), None)
+    stopped = bool(recipe.patience and stopping and stopping["wait_count"] >= recipe.patience)
+    if state["global_step"] < recipe.steps and not stopped:
+        return None
+    best = next(
+        (value["best_model_score"] for key, value in callbacks.items() if f"'{DICE}'" in key and "ModelCh" in key), None
+    )
+    return Result(state["global_step"], stopped, None if best is None else float(best))
+
+
+def _result(steps: int, callbacks: Sequence[pl.Callback]) -> Result:
+    stopped, best = False, None
+    for callback in callbacks:
+        if isinstance(callback, EarlyStopping):
+            stopped = callback.stopped_epoch > 0
+        elif isinstance(callback, ModelCheckpoint) and callback.monitor and callback.best_model_score is not None:
+            best = float(callback.best_model_score)
+    return Result(steps, stopped, best)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without Lightning's advice on loggers, workers and folders, which fits no training of this package."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        for message in ("does not have many workers", "Checkpoint directory", "treespec, LeafSpec"):
+            warnings.filterwarnings("ignore", f".*{message}.*")
+        yield

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from napari_medzoo_training.config import Recipe
+from napari_medzoo_training.held_out import predict_prepared
+from napari_medzoo_training.losses import total_loss
+from napari_medzoo_training.module import Training
+from napari_medzoo_training.overrides import override
+
+from napari_medzoo.errors import MedzooError
+from napari_medzoo.inference.network import build_network
+from napari_medzoo.models.strided_unet import StridedUNet, fold
+
+
+def deep() -> StridedUNet:
+    torch.manual_seed(0)
+    return StridedUNet(2, 3, widths=(4, 6, 8, 8), deep_supervision=2)
+
+
+def test_deep_supervision_answers_at_every_resolution_while_training() -> None:
+    network, x = deep(), torch.rand(1, 2, 32, 16, 32)
+    voxels = torch.tensor([5, 0, 7])
+    sampled = network.train()(x, voxels)
+    answers = network(x)
+    assert [tuple(answer.shape[1:]) for answer in answers] == [(3, 32, 16, 32), (3, 16, 8, 16), (3, 8, 4, 8)]
+    assert sampled[0].shape == (1, 3, 3, 16, 8, 16)
+    assert torch.equal(sampled[1], answers[1]) and torch.equal(sampled[2], answers[2])
+    plain = network.eval()(x)
+    assert isinstance(plain, torch.Tensor)
+    torch.testing.assert_close(plain, answers[0])
+
+
+@pytest.mark.parametrize("count", [-1, 3])
+def test_more_deep_supervision_than_decoders_is_refused(count: int) -> None:
+    with pytest.raises(ValueError, match="deep_supervision of 0 to 2"):
+        StridedUNet(1, 2, widths=(4, 4, 4, 4), deep_supervision=count)
+
+
+def test_a_recipe_with_wrong_settings_is_refused_by_the_cards_own_constructor(recipe: Recipe) -> None:
+    with pytest.raises(MedzooError, match="widht"):
+        build_network(override(recipe, ["settings={widht: 3}"]))
+
+
+def steps(recipe: Recipe) -> Training:
+    torch.manual_seed(0)
+    return Training(recipe, build_network(recipe))
+
+
+def test_sampled_voxels_give_the_loss_of_those_voxels(recipe: Recipe) -> None:
+    module = steps(override(recipe, ["sampled_voxels=2"]))
+    scan, target = torch.rand(2, 1, 16, 16, 16), torch.randint(0, 8, (2, 16, 16, 16))
+    voxels = module._voxels()
+    assert len(set(voxels.tolist())) == 2
+    assert torch.equal(voxels, module._voxels()), "the same in every process"
+    logits = torch.stack([fold(logits) for logits in module.network(scan).unbind(1)], 1)[:, :, voxels]
+    expected = total_loss(recipe.losses, logits, fold(target)[:, voxels])
+    torch.testing.assert_close(module.training_step((scan, target), 0), expected)
+
+
+def test_sampled_voxels_under_deep_supervision_weigh_as_in_one_list(recipe: Recipe) -> None:
+    """All eight voxels of every cell are all voxels: the loss is that without sampling."""
+    settings = "settings={widths: [4, 4, 4, 4], deep_supervision: 2}"
+    changes = [settings, "stages.1.patch=[16, 16, 16]", "losses=[{name: cross_entropy}]"]
+    sampled = steps(override(recipe, [*changes, "sampled_voxels=8"]))
+    plain = steps(override(recipe, changes))
+    batch = torch.rand(1, 1, 32, 32, 32), torch.randint(0, 8, (1, 32, 32, 32))
+    torch.testing.assert_close(sampled.training_step(batch, 0), plain.training_step(batch, 0))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (["sampled_voxels=2", "losses=[{name: boundary}]"], "all voxels"),
+        (["losses=[{name: dise}]"], "dise"),
+        (["optimiser.schedule=ploy"], "ploy"),
+        (["stages.0.patch=[16, 10, 16]"], "multiple of 4"),
+    ],
+)
+def test_a_recipe_that_cannot_be_trained_says_why(changes: list[str], message: str, recipe: Recipe) -> None:
+    with pytest.raises(MedzooError, match=message):
+        steps(override(recipe, changes))
+
+
+def test_sampled_voxels_need_a_network_that_can(recipe: Recipe) -> None:
+    with pytest.raises(MedzooError, match="leave out sampled_voxels"):
+        Training(override(recipe, ["sampled_voxels=2"]), torch.nn.Conv3d(1, 8, 1))
+
+
+def test_validation_runs_the_network_as_inference_does(recipe: Recipe) -> None:
+    """Whole, padded to the divisor with the value of air, and cut back."""
+    torch.manual_seed(0)
+    network = build_network(recipe)
+    scan = np.random.default_rng(0).random((1, 14, 13, 9)).astype(np.float16)
+    padded = np.zeros((1, 1, 16, 16, 12), dtype=np.float32)
+    padded[0, :, 1:15, 1:14, 1:10] = scan
+    with torch.inference_mode():
+        expected = network(torch.from_numpy(padded))[0].argmax(0).numpy()[1:15, 1:14, 1:10]
+    found = predict_prepared(network, recipe, scan, torch.device("cpu"))
+    assert found.dtype == np.uint8
+    assert np.array_equal(found, expected)
