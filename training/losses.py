@@ -280,19 +280,26 @@ def total_loss(terms: Sequence[LossTerm], logits: Tensor, target: Tensor) -> Ten
     return torch.stack(losses).sum()
 
 
-def deep_supervision(terms: Sequence[LossTerm], outputs: Tensor | Sequence[Tensor], target: Tensor) -> Tensor:
+def deep_supervision(
+    terms: Sequence[LossTerm], outputs: Tensor | Sequence[Tensor], target: Tensor, auxiliary: Sequence[float] = ()
+) -> Tensor:
     """`total_loss` of every output, the finest first, weighing 1, ½, ¼, … (made to sum to 1, as in nnU-Net).
 
-    The target of a coarser output is the nearest voxel of the full one.
+    The target of a coarser output is the nearest voxel of the full one. Where the network's paper weighs its auxiliary
+    outputs, `auxiliary` gives those weights; the first output then counts 1 and nothing is divided.
     """
     if isinstance(outputs, Tensor):
         return total_loss(terms, outputs, target)
-    weights = [0.5**level for level in range(len(outputs))]
+    if auxiliary:
+        weights, total = [1.0, *auxiliary], 1.0
+    else:
+        weights = [0.5**level for level in range(len(outputs))]
+        total = sum(weights)
     losses = [
         weight * total_loss(terms, logits, _nearest(target, logits.shape[2:]))
         for weight, logits in zip(weights, outputs, strict=True)
     ]
-    return torch.stack(losses).sum() / sum(weights)
+    return torch.stack(losses).sum() / total
 
 
 def _nearest(target: Tensor, size: Sequence[int]) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import lightning.pytorch as pl
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_medzoo.errors import MedzooError
+from napari_medzoo.models.blocks import WithLoss, crop_to
 from napari_medzoo.models.strided_unet import fold
 
 from .config import Recipe
@@ -59,11 +60,12 @@ class Training(pl.LightningModule):
             raise MedzooError(
                 f"Recipe '{recipe.name}': distances to a border need all voxels; leave out sampled_voxels or that loss."
             )
-        divisor = int(getattr(network, "divisor", 1))
+        divisor, rest = int(getattr(network, "divisor", 1)), int(getattr(network, "remainder", 0))
         for stage in recipe.stages:
-            if any(size % divisor for size in stage.patch):
+            if any(size % divisor != rest for size in stage.patch):
+                more = f" plus {rest}" if rest else ""
                 raise MedzooError(
-                    f"Recipe '{recipe.name}': the patch {stage.patch} must be a multiple of {divisor} on every axis."
+                    f"Recipe '{recipe.name}': the patch {stage.patch} must be a multiple of {divisor}{more} on every axis."
                 )
         learning_rate(recipe.optimiser, recipe.stages[0], 0)  # refuses an unknown schedule before anything runs
         self.recipe = recipe
@@ -77,9 +79,7 @@ class Training(pl.LightningModule):
         scan, target = batch
         terms = self.recipe.losses
         if not self.recipe.sampled_voxels:
-            outputs = self.network(scan)
-            with torch.autocast(self.device.type, enabled=False):
-                return deep_supervision(terms, outputs, target)
+            return self._supervised(self.network(scan), target)
         voxels = self._voxels().to(self.device)
         outputs = self.network(scan, voxels)
         with torch.autocast(self.device.type, enabled=False):
@@ -90,6 +90,17 @@ class Training(pl.LightningModule):
             # The weights of deep supervision, 1, 1/2, 1/4 …: the coarser outputs together weigh as in one list.
             rest = 1 - 0.5 ** len(coarser)
             return (loss + rest * deep_supervision(terms, coarser, target)) / (1 + rest)
+
+    def _supervised(self, outputs: Tensor | Sequence[Tensor] | WithLoss, target: Tensor) -> Tensor:
+        """The loss of all outputs; the target of valid convolutions is cropped to what they answer for."""
+        extra: Tensor | float = 0.0
+        if isinstance(outputs, WithLoss):
+            extra, outputs = outputs.extra_loss, outputs.logits
+        finest = outputs if isinstance(outputs, Tensor) else outputs[0]
+        target = crop_to(target, finest.shape[2:])
+        with torch.autocast(self.device.type, enabled=False):
+            auxiliary = getattr(self.network, "auxiliary_weights", ())
+            return deep_supervision(self.recipe.losses, outputs, target, auxiliary) + extra
 
     def _voxels(self) -> Tensor:
         """Which voxels of every cell of 2×2×2 this step learns from; the same in every process."""

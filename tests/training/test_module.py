@@ -5,13 +5,14 @@ import pytest
 import torch
 from napari_medzoo_training.config import Recipe
 from napari_medzoo_training.held_out import predict_prepared
-from napari_medzoo_training.losses import total_loss
+from napari_medzoo_training.losses import deep_supervision, total_loss
 from napari_medzoo_training.module import Training
 from napari_medzoo_training.overrides import override
 
 from napari_medzoo.errors import MedzooError
 from napari_medzoo.inference.network import build_network
 from napari_medzoo.models.strided_unet import StridedUNet, fold
+from tests.core.zoo import NETWORKS, SIZE, make
 
 
 def deep() -> StridedUNet:
@@ -100,3 +101,31 @@ def test_validation_runs_the_network_as_inference_does(recipe: Recipe) -> None:
     found = predict_prepared(network, recipe, scan, torch.device("cpu"))
     assert found.dtype == np.uint8
     assert np.array_equal(found, expected)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_network_of_the_zoo_trains_with_all_it_returns(name: str, recipe: Recipe) -> None:
+    sized = override(recipe, [f"stages=[{{steps: 1, patch: {list(SIZE)}}}]"])
+    module = Training(sized, make(name, 1, len(recipe.channels)))
+    scan, target = torch.rand(2, 1, *SIZE), torch.randint(0, 8, (2, *SIZE))
+    module.training_step((scan, target), 0).backward()
+    without = [key for key, weights in module.network.named_parameters() if weights.grad is None]
+    assert not without, "an output that no loss reaches"
+
+
+def test_valid_convolutions_learn_from_what_they_answer_for(recipe: Recipe) -> None:
+    sized = override(recipe, ["stages=[{steps: 1, patch: [15, 17, 16]}]"])
+    module = Training(sized, make("densenet3d", 1, len(recipe.channels), padding="valid"))
+    margin = module.network.margin
+    assert min(margin) > 0
+    scan, target = torch.rand(1, 1, 15, 17, 16), torch.randint(0, 8, (1, 15, 17, 16))
+    module.network.eval()  # dropout would differ
+    inner = target[:, *(slice(m, -m) for m in margin)]
+    expected = total_loss(recipe.losses, module.network(scan), inner)
+    torch.testing.assert_close(module.training_step((scan, target), 0), expected)
+
+
+def test_a_paper_s_weights_of_auxiliary_outputs_are_used(recipe: Recipe) -> None:
+    logits, target = [torch.randn(1, 8, 8, 8, 8), torch.randn(1, 8, 4, 4, 4)], torch.randint(0, 8, (1, 8, 8, 8))
+    fine, coarse = (deep_supervision(recipe.losses, [item], target) for item in logits)
+    torch.testing.assert_close(deep_supervision(recipe.losses, logits, target, (0.33,)), fine + 0.33 * coarse)
