@@ -63,16 +63,19 @@ class Training(pl.LightningModule):
         divisor, rest = int(getattr(network, "divisor", 1)), int(getattr(network, "remainder", 0))
         for stage in recipe.stages:
             if any(size % divisor != rest for size in stage.patch):
-                more = f" plus {rest}" if rest else ""
-                raise MedzooError(
-                    f"Recipe '{recipe.name}': the patch {stage.patch} must be a multiple of {divisor}{more} on every axis."
-                )
+                sizes = f"a multiple of {divisor}" + (f" plus {rest}" if rest else "")
+                raise MedzooError(f"Recipe '{recipe.name}': the patch {stage.patch} must be {sizes} on every axis.")
         learning_rate(recipe.optimiser, recipe.stages[0], 0)  # refuses an unknown schedule before anything runs
         self.recipe = recipe
         self.network = network.train()
         self.class_dice: np.ndarray[Any, np.dtype[np.float64]] | None = None
         self.picture: np.ndarray[Any, np.dtype[np.uint8]] | None = None
         self._sums: Tensor = torch.zeros(0)
+
+    def on_fit_start(self) -> None:
+        """Guard against a wrong gradient that would not be noticed."""
+        if self.device.type == "cpu" and self.recipe.precision == "bf16":
+            refuse_short_convolutions(self.network)
 
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
         """The loss of scans ``(B, C, X, Y, Z)`` against targets ``(B, X, Y, Z) int64``, in float32."""
@@ -180,3 +183,29 @@ class Training(pl.LightningModule):
         data = self.trainer.datamodule  # type: ignore[attr-defined]  # Lightning attaches it without declaring it
         assert isinstance(data, Data)
         return data
+
+
+def refuse_short_convolutions(network: nn.Module) -> None:
+    """Make `network` raise where bfloat16 on a CPU would give a wrong gradient.
+
+    The gradient of a 3D convolution's weights comes out as garbage (NaN or 1e36) in bfloat16 on a CPU where the first
+    axis of its input is shorter than its kernel; seen in torch 2.13, in float32 never.
+
+    Raises
+    ------
+    MedzooError
+        At the first forward pass that meets it.
+    """
+
+    def check(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        assert isinstance(layer, nn.Conv3d)
+        length, kernel = inputs[0].shape[2], layer.kernel_size[0]
+        if length < kernel:
+            raise MedzooError(
+                f"A convolution of {kernel} voxels meets an input of {length} on the first axis, "
+                "where bfloat16 gives wrong gradients on a CPU; enlarge the patch's first axis or set precision: '32'."
+            )
+
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv3d):
+            layer.register_forward_pre_hook(check)

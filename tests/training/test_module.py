@@ -6,7 +6,7 @@ import torch
 from napari_medzoo_training.config import Recipe
 from napari_medzoo_training.held_out import predict_prepared
 from napari_medzoo_training.losses import deep_supervision, total_loss
-from napari_medzoo_training.module import Training
+from napari_medzoo_training.module import Training, refuse_short_convolutions
 from napari_medzoo_training.overrides import override
 
 from napari_medzoo.errors import MedzooError
@@ -129,3 +129,15 @@ def test_a_paper_s_weights_of_auxiliary_outputs_are_used(recipe: Recipe) -> None
     logits, target = [torch.randn(1, 8, 8, 8, 8), torch.randn(1, 8, 4, 4, 4)], torch.randint(0, 8, (1, 8, 8, 8))
     fine, coarse = (deep_supervision(recipe.losses, [item], target) for item in logits)
     torch.testing.assert_close(deep_supervision(recipe.losses, logits, target, (0.33,)), fine + 0.33 * coarse)
+
+
+@pytest.mark.parametrize(("width", "refused"), [(8, True), (12, False)])
+def test_bfloat16_on_a_cpu_is_refused_where_its_gradient_is_wrong(width: int, refused: bool) -> None:
+    network = StridedUNet(1, 2, widths=(4, 4))  # at the bottom 2 or 3 voxels meet a kernel of 3
+    refuse_short_convolutions(network)
+    scan = torch.rand(1, 1, width, 16, 16)
+    if refused:
+        with pytest.raises(MedzooError, match="precision: '32'"):
+            network(scan)
+    else:
+        network(scan)
