@@ -87,9 +87,8 @@ class LabelMaps:
         """
         channels = {index: number for number, index in enumerate(recipe.channels)}
         wholes = [PARTS.get(int(index), int(index)) for index in self.indices]
-        mapped = compose(find_mapping("aseg", recipe.label_scheme) or ("aseg",), wholes)
+        mapped = compose(find_mapping("aseg", recipe.label_scheme) or ("aseg",), wholes) | dict(recipe.merge)
         learnt = [mapped.get(index, 0) for index in wholes]
-        learnt = [recipe.merge.get(index, index) for index in learnt]
         return torch.tensor([channels.get(index, 0) for index in learnt], device=self.device)
 
 

@@ -60,3 +60,9 @@ def test_merged_labels_are_learnt_as_their_target(label_maps: LabelMaps, recipe:
     assert of[10] == of[2] == recipe.channels.index(2)
     assert of[516] == recipe.channels.index(24)
     assert label_maps.channel_of(recipe)[label_maps.indices == 516] == 0
+
+
+def test_a_recipe_of_tissues_learns_by_the_declared_mapping(label_maps: LabelMaps, recipe: Recipe) -> None:
+    tissues = recipe.model_copy(update={"label_scheme": "tissue", "channels": (0, 1, 2, 3)})
+    of = dict(zip(label_maps.indices.tolist(), label_maps.channel_of(tissues).tolist(), strict=True))
+    assert of == {0: 0, 24: 1, 516: 0, 2: 3, 3: 2, 10: 2, 41: 3, 42: 2, 49: 2}
