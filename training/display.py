@@ -69,7 +69,7 @@ class Display(pl.Callback):
         """A resumed training does not begin at nought; one that begins with a card's weights says what it took."""
         start = Path(trainer.default_root_dir) / STARTED
         if trainer.global_step == 0 and start.is_file():
-            self._console.print(start.read_text().strip(), soft_wrap=True, highlight=False)
+            self._console.print(start.read_text(encoding="utf-8").strip(), soft_wrap=True, highlight=False)
         self._began, self._taken = time.monotonic(), 0
         self._bar.reset(self._task, total=self._steps, completed=trainer.global_step)
 

@@ -104,7 +104,8 @@ def fit(
     network = build_network(recipe)
     if start is not None and not resume:
         report = weights.load_start(network, recipe, start)
-        (folder / STARTED).write_text(f"Begun with the weights of '{start.name}': {report}.\n")
+        text = f"Begun with the weights of '{start.name}': {report}.\n"
+        (folder / STARTED).write_text(text, encoding="utf-8")
     data = Data(recipe, source, folder, threads)
     with quiet():
         trainer = _trainer(recipe, folder, device, callbacks)

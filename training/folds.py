@@ -38,7 +38,9 @@ def write_folds(path: Path, folds: Sequence[Sequence[str]], seed: int) -> None:
     """Write the folds as JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps({"seed": seed, "folds": [list(fold) for fold in folds]}, indent=1) + "\n")
+        temporary.write_text(
+            json.dumps({"seed": seed, "folds": [list(fold) for fold in folds]}, indent=1) + "\n", "utf-8"
+        )
 
 
 def read_folds(path: Path, subjects: Sequence[str] | None = None) -> tuple[tuple[str, ...], ...]:
@@ -50,7 +52,7 @@ def read_folds(path: Path, subjects: Sequence[str] | None = None) -> tuple[tuple
         If the file is absent or damaged, if a subject is in two folds, or if the folds are not of `subjects`.
     """
     try:
-        folds = tuple(tuple(str(subject) for subject in fold) for fold in json.loads(path.read_text())["folds"])
+        folds = tuple(tuple(str(subject) for subject in fold) for fold in json.loads(path.read_text("utf-8"))["folds"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise MedzooError(f"{path}: not a file of folds; remove it, and it is made anew.") from error
     listed = [subject for fold in folds for subject in fold]

@@ -114,8 +114,12 @@ def _copy(old: str, new: str) -> Callable[[Path], None]:
     return change
 
 
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
 def _edit(name: str, old: str, new: str) -> Callable[[Path], None]:
-    return lambda folder: (folder / name).write_text((folder / name).read_text().replace(old, new)) and None
+    return lambda folder: (folder / name).write_text(_text(folder / name).replace(old, new), encoding="utf-8") and None
 
 
 I17, I19 = "iSeg-2017-Training/subject", "iSeg-2019-Training/subject"
