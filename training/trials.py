@@ -23,7 +23,7 @@ from napari_medzoo.inference.network import build_network
 
 from .config import Recipe, Stage
 from .data import Data
-from .fit import ACCELERATORS, PRECISIONS, Average, quiet
+from .fit import ACCELERATORS, PRECISIONS, Average, quiet, trainer_settings
 from .module import Training
 from .patches import Source
 
@@ -106,22 +106,12 @@ def run_training(
     recipe = module.recipe
     with TemporaryDirectory() as folder, quiet():
         trainer = pl.Trainer(
-            accelerator=ACCELERATORS[device],
+            **trainer_settings(recipe, Path(folder), device),
             devices=1,
-            precision=None if precision else PRECISIONS[recipe.precision],  # type: ignore[arg-type]
+            precision=None if precision else PRECISIONS[recipe.precision],
             plugins=[precision] if precision else None,
-            max_steps=recipe.steps,
-            accumulate_grad_batches=recipe.accumulate,
-            gradient_clip_val=recipe.gradient_clip,
             limit_val_batches=0,
-            num_sanity_val_steps=0,
-            use_distributed_sampler=False,
-            benchmark=True,
-            logger=False,
             enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            default_root_dir=folder,
             callbacks=list(callbacks),
         )
         trainer.fit(module, datamodule=Data(recipe, lambda: source, Path(folder)))

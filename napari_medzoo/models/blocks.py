@@ -178,6 +178,29 @@ def crop_to(x: Tensor, size: Sequence[int]) -> Tensor:
     return x
 
 
+def unet_pass(
+    x: Tensor,
+    encoders: nn.ModuleList,
+    pool: nn.Module,
+    ups: nn.ModuleList,
+    decoders: nn.ModuleList,
+    crops: Sequence[int],
+) -> Tensor:
+    """Down and up a U-Net that concatenates its skips, each cropped by as many voxels as `crops` says.
+
+    All lists go from full resolution downwards; `x` is ``(B, C, *spatial)``, and so is the result, before the head.
+    """
+    skips = []
+    for encoder in encoders[:-1]:
+        x = encoder(x)
+        skips.append(x)
+        x = pool(x)
+    x = encoders[-1](x)
+    for level in reversed(range(len(decoders))):
+        x = decoders[level](torch.cat((crop(skips[level], crops[level]), ups[level](x)), 1))
+    return x
+
+
 def unet_crops(depth: int, padding: Padding) -> tuple[int, int, list[int]]:
     """Geometry of a U-Net with `depth` poolings and two 3-voxel convs per level.
 

@@ -27,7 +27,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-import torch
 from torch import Tensor, nn
 
 from napari_medzoo.models.blocks import (
@@ -35,8 +34,8 @@ from napari_medzoo.models.blocks import (
     Padding,
     check_counts,
     check_padding,
-    crop,
     unet_crops,
+    unet_pass,
     unet_receptive_field,
 )
 
@@ -96,13 +95,5 @@ class UNet3D(Network):
     def forward(self, x: Tensor) -> Tensor:
         """``(B, in_channels, X, Y, Z)`` → logits ``(B, num_classes, …)``, `margin` voxels less on every side."""
         self.check_size(x)
-        skips = []
-        for encoder in self.encoders[:-1]:
-            x = encoder(x)
-            skips.append(x)
-            x = self.pool(x)
-        x = self.encoders[-1](x)
-        for level in reversed(range(len(self.decoders))):
-            x = torch.cat((crop(skips[level], self.crops[level]), self.ups[level](x)), 1)
-            x = self.decoders[level](x)
+        x = unet_pass(x, self.encoders, self.pool, self.ups, self.decoders, self.crops)
         return self.head(x)
