@@ -15,11 +15,12 @@ from typing import Annotated, Any, Self
 
 import yaml
 from platformdirs import user_data_path
-from pydantic import Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError, model_validator
 
 from napari_medzoo.errors import MedzooError
 from napari_medzoo.label_tables import LABEL_TABLES
 from napari_medzoo.labels import Label, LabelTable
+from napari_medzoo.models.geometry import Geometry, Size
 from napari_medzoo.preprocess.recipe import Preprocessing
 from napari_medzoo.settings import Settings
 from napari_medzoo.study import MODALITIES, Study, describe
@@ -27,6 +28,13 @@ from napari_medzoo.study import MODALITIES, Study, describe
 SHIPPED_CARDS = Path(__file__).parent / "weights"
 
 ColorPart = Annotated[int, Field(ge=0, le=255)]
+
+ByAxis = Annotated[
+    tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]],
+    BeforeValidator(lambda value: (value,) * 3 if isinstance(value, int) else value),
+    PlainSerializer(lambda value: value[0] if len(set(value)) == 1 else value, when_used="json"),
+]
+"""A number for each axis, written as one where all are alike."""
 
 
 def user_cards_folder() -> Path:
@@ -74,15 +82,17 @@ class ModelCard(Settings):
     preprocessing : Preprocessing
         Used by training, command line and plugin alike.
     patch : tuple of int
-        Voxels of a tile where the prepared study is not run whole.
+        Voxels of a tile where the prepared study is not run whole; the network is given these, margin included.
     whole : bool
         Whether the prepared study is run whole where memory allows. False for a network that does better in tiles:
         instance normalisation sees other statistics in a whole head than in the patches it was trained on.
     keep_largest : bool
         Whether labels apart from the largest object become background (muscle taken for brain, say): see
         `napari_medzoo.inference.postprocess`. Only for models of one thick thing, as a whole brain.
-    divisor : int
-        The network takes sizes that are multiples of this.
+    divisor, remainder, margin : tuple of int
+        By axis, or one number for all: the network takes sizes of ``k·divisor + remainder`` voxels, and answers for
+        `margin` less on every side (see `napari_medzoo.models.geometry`). They are the network's own, or a stricter
+        multiple; running the model compares them.
     weights, sha256 : str
         File name beside the card, and its checksum.
     licence, data, command : str
@@ -100,10 +110,12 @@ class ModelCard(Settings):
     labels: tuple[CardLabel, ...] = ()
     channels: tuple[int, ...] = Field(min_length=2)
     preprocessing: Preprocessing
-    patch: tuple[int, int, int]
+    patch: Size
     whole: bool = True
     keep_largest: bool = False
-    divisor: int = Field(1, ge=1)
+    divisor: ByAxis = (1, 1, 1)
+    remainder: ByAxis = (0, 0, 0)
+    margin: ByAxis = (0, 0, 0)
     weights: str
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     licence: str
@@ -125,9 +137,16 @@ class ModelCard(Settings):
         if self.channels[0] != 0 or len(set(self.channels)) != len(self.channels):
             raise ValueError("channels must begin with 0 (background) and name every index once")
         _ = self.label_table  # raises for an index outside the scheme
-        if any(size % self.divisor for size in self.patch):
-            raise ValueError(f"every size of patch {self.patch} must be a multiple of divisor {self.divisor}")
+        if min(self.divisor) < 1:
+            raise ValueError(f"every divisor must be 1 or more; got {self.divisor}")
+        if not self.geometry.takes(self.patch):
+            raise ValueError(f"every size of patch {self.patch} must be of {self.geometry}")
         return self
+
+    @property
+    def geometry(self) -> Geometry:
+        """Which sizes the network takes, and what it answers for."""
+        return Geometry(self.divisor, self.remainder, self.margin)
 
     @property
     def label_table(self) -> LabelTable:

@@ -101,7 +101,7 @@ def estimate(recipe: Recipe, trial: Trial, shape: tuple[int, int, int]) -> dict[
     """
     network = build_network(recipe, "meta")
     parameters = sum(parameter.numel() for parameter in network.parameters())
-    card = card_of(recipe, int(getattr(network, "divisor", 1)))
+    card = card_of(recipe, network)
     kept = sum(tensor.numel() for tensor in build_network(card, "meta").state_dict().values())
     seconds = sum(stage.steps * time for stage, time in zip(recipe.stages, trial.seconds_per_step, strict=True))
     stages = [
@@ -132,7 +132,7 @@ def _inference(recipe: Recipe, shape: tuple[int, int, int], device: str) -> dict
     network = build_network(recipe, "meta")
     content: dict[str, Any] = {"shape": list(shape)}
     try:
-        plan: Plan = make_plan(card_of(recipe, int(getattr(network, "divisor", 1))), shape, device=device)
+        plan: Plan = make_plan(card_of(recipe, network), shape, device=device)
     except MedzooError as error:
         return content | {"problem": str(error)}
     return content | {

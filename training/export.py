@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 from napari_medzoo.cards import ModelCard, sha256
+from napari_medzoo.errors import MedzooError
 from napari_medzoo.inference.network import build_network
 from napari_medzoo.io import replacing
+from napari_medzoo.models import ARCHITECTURES
+from napari_medzoo.models.geometry import geometry_of
 
 from . import checkpoint
 from .config import Recipe
@@ -44,16 +49,29 @@ def export(folder: Path, output: Path, command: str, which: str | None = None) -
     with replacing(weights) as temporary:
         save_file(half, temporary, metadata={"step": str(state["global_step"])})
         temporary.chmod(0o644)  # safetensors lets only the owner read
-    card = card_of(recipe, getattr(network, "divisor", 1), sha256(weights), command).model_copy(
-        update={"folder": output}
-    )
+    card = card_of(recipe, network, sha256(weights), command).model_copy(update={"folder": output})
     with replacing(output / f"{recipe.name}.yaml") as temporary:
         card.save(temporary)
     return card
 
 
-def card_of(recipe: Recipe, divisor: int, checksum: str = "0" * 64, command: str = "") -> ModelCard:
-    """The card of a network that `recipe` trains; also of one that is not finished, to plan its inference."""
+def card_of(recipe: Recipe, network: nn.Module, checksum: str = "0" * 64, command: str = "") -> ModelCard:
+    """The card of a network that `recipe` trains; also of one that is not finished, to plan its inference.
+
+    Its patch is the recipe's `inference_patch`, or the next larger one that the network takes.
+
+    Raises
+    ------
+    MedzooError
+        If the network would answer for no voxel of the recipe's patch.
+    """
+    geometry = geometry_of(network)
+    if min(geometry.output_of(recipe.inference_patch)) < 1:
+        raise MedzooError(
+            f"Recipe '{recipe.name}': of the inference_patch {recipe.inference_patch} the network "
+            f"'{recipe.architecture}' answers for nothing, since it loses {geometry.margin} voxels on every side; "
+            "enlarge inference_patch, or train it with padding: same."
+        )
     return ModelCard(
         name=recipe.name,
         title=recipe.title,
@@ -65,10 +83,12 @@ def card_of(recipe: Recipe, divisor: int, checksum: str = "0" * 64, command: str
         labels=recipe.labels,
         channels=recipe.channels,
         preprocessing=recipe.preprocessing,
-        patch=recipe.inference_patch,
+        patch=geometry.covering(recipe.inference_patch),
         whole=recipe.inference_whole,
         keep_largest=recipe.keep_largest,
-        divisor=divisor,
+        divisor=geometry.divisor,
+        remainder=geometry.remainder,
+        margin=geometry.margin,
         weights=f"{recipe.name}.safetensors",
         sha256=checksum,
         licence=recipe.licence,
@@ -79,4 +99,7 @@ def card_of(recipe: Recipe, divisor: int, checksum: str = "0" * 64, command: str
 
 def _settings(recipe: Recipe) -> dict[str, Any]:
     """The network's settings without what only training needs: the further heads of deep supervision stay behind."""
-    return {key: value for key, value in recipe.settings.items() if key != "deep_supervision"}
+    key = "deep_supervision"
+    settings = {name: value for name, value in recipe.settings.items() if name != key}
+    parameter = inspect.signature(ARCHITECTURES[recipe.architecture]).parameters.get(key)
+    return {**settings, key: False} if parameter and parameter.default else settings

@@ -52,7 +52,7 @@ def fit(
     *,
     device: str = "auto",
     resume: bool = False,
-    start: ModelCard | None = None,
+    start: ModelCard | Path | None = None,
     threads: int | None = None,
     callbacks: Sequence[pl.Callback] = (),
 ) -> Result:
@@ -71,8 +71,8 @@ def fit(
         ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
     resume : bool
         Continue the training in `folder` from its last checkpoint.
-    start : ModelCard, optional
-        A model whose weights to begin with (see `weights.load_start`); what became of them goes to ``start.txt``.
+    start : ModelCard or pathlib.Path, optional
+        Trained weights to begin with (see `weights.load_start`); what became of them goes to ``start.txt``.
     threads : int, optional
         Threads that make training pairs ahead of the network; by default as `data.loader_threads` says.
     callbacks : sequence of lightning.pytorch.Callback

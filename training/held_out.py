@@ -95,7 +95,7 @@ def predict_prepared(
 
     from .export import card_of
 
-    card = card_of(recipe, getattr(network, "divisor", 1))
+    card = card_of(recipe, network)
     wanted = {"32": "float32", "bf16": "bfloat16", "fp16": "float16"}[recipe.precision]
     precision = wanted if wanted in TorchBackend().precisions(device.type) else "float32"
     x, y, z = scan.shape[1:]
@@ -108,7 +108,7 @@ def predict_prepared(
         threads=torch.get_num_threads(),
     )
     runner = TorchRunner(network, str(device), precision, plan.threads)
-    scores = run(scores_of(runner, np.asarray(scan, dtype=np.float32), plan, card.divisor))
+    scores = run(scores_of(runner, np.asarray(scan, dtype=np.float32), plan))
     return scores.argmax(axis=0).astype(np.uint8)
 
 

@@ -13,10 +13,12 @@ from torch import Tensor, nn
 
 from napari_medzoo.errors import MedzooError
 from napari_medzoo.models.blocks import WithLoss, crop_to
+from napari_medzoo.models.geometry import geometry_of
 from napari_medzoo.models.strided_unet import fold
 
 from .config import Recipe
 from .data import Data
+from .export import card_of
 from .losses import check_terms, deep_supervision, total_loss
 from .optimisers import learning_rate, make_optimiser
 
@@ -60,11 +62,14 @@ class Training(pl.LightningModule):
             raise MedzooError(
                 f"Recipe '{recipe.name}': distances to a border need all voxels; leave out sampled_voxels or that loss."
             )
-        divisor, rest = int(getattr(network, "divisor", 1)), int(getattr(network, "remainder", 0))
+        geometry = geometry_of(network)
         for stage in recipe.stages:
-            if any(size % divisor != rest for size in stage.patch):
-                sizes = f"a multiple of {divisor}" + (f" plus {rest}" if rest else "")
-                raise MedzooError(f"Recipe '{recipe.name}': the patch {stage.patch} must be {sizes} on every axis.")
+            if not geometry.takes(stage.patch):
+                raise MedzooError(
+                    f"Recipe '{recipe.name}': the patch {stage.patch} must have sizes of {geometry}, as the network "
+                    f"'{recipe.architecture}' takes them; choose another for every stage."
+                )
+        card_of(recipe, network)  # refuses what could not be validated or exported before anything runs
         learning_rate(recipe.optimiser, recipe.stages[0], 0)  # refuses an unknown schedule before anything runs
         self.recipe = recipe
         self.network = network.train()

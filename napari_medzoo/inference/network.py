@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from napari_medzoo.cards import ModelCard
 from napari_medzoo.errors import MedzooError
 from napari_medzoo.models import ARCHITECTURES
+from napari_medzoo.models.geometry import geometry_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -64,19 +65,37 @@ def build_network(card: Describes, device: str = "cpu") -> nn.Module:
     return network.eval()
 
 
+def check_geometry(card: ModelCard, network: nn.Module) -> None:
+    """Compare the sizes that a card states with those that its network takes.
+
+    Raises
+    ------
+    MedzooError
+        If the network does not take them, or answers for another part of them.
+    """
+    found = geometry_of(network)
+    if not card.geometry.suits(found):
+        raise MedzooError(
+            f"Model '{card.name}': the card says sizes of {card.geometry}, but its network '{card.architecture}' takes "
+            f"{found}; write divisor {found.divisor}, remainder {found.remainder} and margin {found.margin} into the "
+            "card, or export the model again."
+        )
+
+
 def load_network(card: ModelCard) -> nn.Module:
     """The trained network on the CPU, float32, in evaluation mode, after comparing the weights' sha256.
 
     Raises
     ------
     MedzooError
-        If the weights are absent, another file, or of another network.
+        If the weights are absent, another file, or of another network, or the card states wrong sizes.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     path = card.check_weights()
     network = build_network(card)
+    check_geometry(card, network)
     try:
         network.load_state_dict(load_file(path))
     except (SafetensorError, RuntimeError) as error:

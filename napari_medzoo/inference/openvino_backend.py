@@ -79,12 +79,12 @@ def _compile(network: nn.Module, card: ModelCard, precision: str, threads: int) 
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
-    # Tracing needs any input that the network takes; instance normalisation refuses a single voxel at the bottom.
-    channels, side = len(card.modalities), 2 * card.divisor
+    # Tracing needs any input that the network takes. Of one voxel alone torch would note that it can be repeated.
+    channels, size = len(card.modalities), card.geometry.input_for((2, 2, 2))
     with warnings.catch_warnings():
         # torch calls tracing deprecated and remarks on the check above; neither concerns the person who waits.
         warnings.filterwarnings("ignore", module=r"(torch|monai)\.")
-        decoder = TorchScriptPythonDecoder(network, example_input=torch.zeros(1, channels, side, side, side))
+        decoder = TorchScriptPythonDecoder(network, example_input=torch.zeros(1, channels, *size))
     front_end = FrontEndManager().load_by_framework("pytorch")
     model = front_end.convert(front_end.load(decoder))
     model.reshape([1, channels, -1, -1, -1])

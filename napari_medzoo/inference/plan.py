@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from math import prod
 from typing import Literal
 
 from pydantic import Field
@@ -11,15 +12,16 @@ from napari_medzoo.cards import ModelCard
 from napari_medzoo.errors import MedzooError
 from napari_medzoo.inference.backends import BACKENDS
 from napari_medzoo.inference.memory import activation_bytes, available_memory_bytes
-from napari_medzoo.inference.network import build_network
+from napari_medzoo.inference.network import build_network, check_geometry
 from napari_medzoo.inference.tiles import fitting_patch
+from napari_medzoo.models.geometry import Geometry, Size
 from napari_medzoo.settings import Settings
 from napari_medzoo.study import Study
 
 WHOLE_SHARE = 0.6
 """A study is run whole if that takes no more than this share of the available memory."""
 OVERLAP = 0.25
-"""Overlap of neighbouring tiles, as a share of the patch."""
+"""Overlap of neighbouring tiles, as a share of the patch. Valid convolutions, which see all they need, have none."""
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
@@ -35,16 +37,18 @@ class Plan(Settings):
     device, precision : str
         ``"cpu"``, ``"cuda"`` or ``"mps"``; ``"float32"``, ``"bfloat16"`` or ``"float16"`` of the convolutions.
     mode : str
-        ``"whole"``: the prepared study, padded with zeros to the card's divisor, in one pass.
+        ``"whole"``: the prepared study, padded with zeros to a size that the network takes, in one pass.
         ``"tiles"``: overlapping patches of it, blended.
     patch : tuple of int
-        Voxels of one pass.
+        Voxels that the network is given in one pass.
+    margin : tuple of int
+        Voxels on every side of the patch that it does not answer for.
     overlap : float
-        Share of the patch that neighbouring tiles have in common; 0 where the study is run whole.
+        Share of what a tile answers for that neighbours have in common; 0 where the study is run whole.
     threads : int
         Of the CPU.
-    shape : tuple of int
-        The prepared (head-cropped) study in voxels, before padding.
+    shape, padded : tuple of int
+        The prepared (head-cropped) study in voxels, before padding and after.
     memory_bytes, available_bytes : int
         Expected peak of the pass, and what was free on the device when the plan was made.
     """
@@ -53,31 +57,27 @@ class Plan(Settings):
     device: Literal["cpu", "cuda", "mps"]
     precision: Literal["float32", "bfloat16", "float16"]
     mode: Literal["whole", "tiles"]
-    patch: tuple[int, int, int]
+    patch: Size
+    margin: Size = (0, 0, 0)
     overlap: float = Field(0.0, ge=0, lt=1)
     threads: int = Field(1, ge=1)
-    shape: tuple[int, int, int]
+    shape: Size
+    padded: Size
     memory_bytes: int = 0
     available_bytes: int = 0
 
-    def for_shape(self, shape: tuple[int, int, int], divisor: int) -> Plan:
+    def for_shape(self, shape: Size, geometry: Geometry) -> Plan:
         """The same plan for another study: back end, precision and mode stay, the patch of a whole run follows."""
-        patch = padded_shape(shape, divisor) if self.mode == "whole" else self.patch
-        return self.model_copy(update={"shape": shape, "patch": patch})
-
-
-def padded_shape(shape: tuple[int, int, int], divisor: int) -> tuple[int, int, int]:
-    """The next sizes that the network takes: multiples of `divisor`, and two of them at least.
-
-    One alone would leave a single voxel at the bottom of the network, whose instance normalisation is undefined.
-    """
-    x, y, z = (max(-(-size // divisor), 2) * divisor for size in shape)
-    return x, y, z
+        if shape == self.shape:
+            return self
+        padded = geometry.input_for(shape)
+        patch = padded if self.mode == "whole" else self.patch
+        return self.model_copy(update={"shape": shape, "padded": padded, "patch": patch})
 
 
 def make_plan(
     card: ModelCard,
-    shape: tuple[int, int, int],
+    shape: Size,
     *,
     device: str = "auto",
     backend: str = "auto",
@@ -112,16 +112,17 @@ def make_plan(
         )
     available = _free_bytes(device)
     network = build_network(card, "meta")
+    check_geometry(card, network)
     factor = BACKENDS[backend].memory_factor
 
-    def needed(patch: tuple[int, int, int]) -> int:
+    def needed(patch: Size) -> int:
         return int(factor * activation_bytes(network, len(card.modalities), patch))
 
-    whole = padded_shape(shape, card.divisor)
+    whole = card.geometry.input_for(shape)
     mode, patch, overlap, peak = "whole", whole, 0.0, needed(whole)
     if not card.whole or peak > WHOLE_SHARE * available:
-        mode, patch, overlap = "tiles", fitting_patch(card.patch, whole), OVERLAP
-        logits = 4 * len(card.channels) * whole[0] * whole[1] * whole[2]
+        mode, patch, overlap = "tiles", fitting_patch(card.patch, whole), 0.0 if any(card.margin) else OVERLAP
+        logits = 4 * len(card.channels) * prod(card.geometry.output_of(whole))
         # Blended logits lie in main memory; on a CPU the pass takes its share of the same.
         peak = needed(patch) + (logits if device == "cpu" else 0)
         host = peak if device == "cpu" else logits
@@ -137,9 +138,11 @@ def make_plan(
             "precision": precision,
             "mode": mode,
             "patch": patch,
+            "margin": card.margin,
             "overlap": overlap,
             "threads": threads or default_threads(),
             "shape": shape,
+            "padded": whole,
             "memory_bytes": peak,
             "available_bytes": available,
         }

@@ -14,7 +14,7 @@ from napari_medzoo.inference.backends import BACKENDS, Runner
 from napari_medzoo.inference.background import in_background, wait_for_discarded
 from napari_medzoo.inference.checks import plausibility
 from napari_medzoo.inference.memory import tune_malloc
-from napari_medzoo.inference.plan import Plan, choose_backend, make_plan, padded_shape
+from napari_medzoo.inference.plan import Plan, choose_backend, make_plan
 from napari_medzoo.inference.postprocess import keep_largest
 from napari_medzoo.inference.provenance import provenance
 from napari_medzoo.inference.tiles import fitting_patch, pad, tiled
@@ -77,8 +77,11 @@ def predict(
         chosen = choose_backend(backend, device)
     else:
         chosen = plan.backend, plan.device
-        if any(size % card.divisor for size in plan.patch):
-            raise MedzooError(f"The plan's patch {plan.patch} must be a multiple of {card.divisor} for '{card.name}'.")
+        if not card.geometry.takes(plan.patch) or plan.margin != card.margin:
+            raise MedzooError(
+                f"The plan is of another model: its patch {plan.patch} with a margin of {plan.margin} does not suit "
+                f"'{card.name}', which takes {card.geometry} with a margin of {card.margin}."
+            )
     card.check_weights()
     if chosen == ("torch", "cpu"):
         tune_malloc()
@@ -99,7 +102,7 @@ def predict(
 
     def start() -> tuple[Plan, Runner]:
         final = (
-            plan.for_shape(shape, card.divisor)
+            plan.for_shape(shape, card.geometry)
             if plan
             else make_plan(card, shape, device=device, backend=backend, precision=precision, threads=threads)
         )
@@ -107,7 +110,7 @@ def predict(
 
     used, runner = yield from in_background(start, Progress("Loading model"))
     lap("Loading model")
-    scores = yield from scores_of(runner, data, used, card.divisor)
+    scores = yield from scores_of(runner, data, used)
     lap("Segmenting")
 
     def restore() -> NDArray[Any]:
@@ -139,16 +142,15 @@ def predict(
     return segmentation.with_warnings(*plausibility(segmentation))
 
 
-def scores_of(runner: Runner, data: NDArray[Any], plan: Plan, divisor: int) -> Steps[NDArray[Any]]:
+def scores_of(runner: Runner, data: NDArray[Any], plan: Plan) -> Steps[NDArray[Any]]:
     """Logits ``(K, X, Y, Z) float32`` of prepared data ``(C, X, Y, Z) float32``, whole or in tiles as planned."""
-    x, y, z = data.shape[1:]
-    padded, inner = pad(data, padded_shape((x, y, z), divisor))
+    padded, inner = pad(data, plan.padded, plan.margin)
     progress = Progress("Segmenting")
     if plan.mode == "whole":
         scores = yield from in_background(lambda: runner(padded), progress, runner.release)
     else:
-        patch = fitting_patch(plan.patch, padded.shape[1:])
-        scores = yield from tiled(runner, padded, patch, plan.overlap, runner.release)
+        patch = fitting_patch(plan.patch, plan.padded)
+        scores = yield from tiled(runner, padded, patch, plan.overlap, plan.margin, runner.release)
     yield from in_background(runner.release, progress)  # giving gigabytes back takes its time as well
     return scores[inner]
 

@@ -12,7 +12,8 @@ unless the network's docstring says otherwise. A preset is a name for settings; 
 
 Attributes say what it takes and gives (those of `blocks.Network`; a module that lacks one has the default): sizes are
 ``k·divisor + remainder`` (1, 0); with valid convolutions the output lacks `margin` voxels ((0, 0, 0)) on every side, to
-which a reference is cropped by `blocks.crop_to`; `receptive_field` in voxels along each axis (None: not stated);
+which a reference is cropped by `blocks.crop_to`; `receptive_field` in voxels along each axis (None: not stated), and
+where that is 1, as across the slices of `unet2d`, any size will do (`geometry.geometry_of` says it all by axis);
 `auxiliary_weights` of the outputs after the first where the paper gives some (()).
 
 The setting ``padding`` of networks that have it is ``"valid"`` in the papers and by default, ``"same"`` for outputs as

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from napari_medzoo.errors import MedzooError
+from napari_medzoo.models.geometry import geometry_of
 
 Padding = Literal["valid", "same"]
 PADDINGS = ("valid", "same")
@@ -22,7 +23,7 @@ class Network(nn.Module):
     Attributes
     ----------
     divisor, remainder : int
-        It takes inputs of ``k·divisor + remainder`` voxels along every axis.
+        It takes inputs of ``k·divisor + remainder`` voxels along every axis whose receptive field is more than 1.
     margin : tuple of int
         Voxels that the output lacks on every side of each axis (valid convolutions).
     receptive_field : tuple of int, optional
@@ -40,7 +41,7 @@ class Network(nn.Module):
     auxiliary_weights: tuple[float, ...] = ()
 
     def check_size(self, x: Tensor) -> None:
-        """Compare the size of `x` ``(B, C, *spatial)`` with `divisor`, `remainder` and `margin`.
+        """Compare the size of `x` ``(B, C, *spatial)`` with the network's geometry (see `geometry_of`).
 
         Raises
         ------
@@ -49,14 +50,9 @@ class Network(nn.Module):
         """
         if torch.jit.is_tracing() or torch.compiler.is_compiling():
             return  # sizes are symbols there
-        for size, margin in zip(x.shape[2:], self.margin, strict=False):
-            if size % self.divisor != self.remainder or size <= 2 * margin:
-                rest = f" plus {self.remainder}" if self.remainder else ""
-                least = f", more than {2 * max(self.margin)}" if any(self.margin) else ""
-                raise ValueError(
-                    f"Expected sizes that are multiples of {self.divisor}{rest}{least}, got {tuple(x.shape[2:])}; "
-                    "pad or crop the input."
-                )
+        geometry = geometry_of(self)
+        if not geometry.takes(x.shape[2:]):
+            raise ValueError(f"Expected sizes of {geometry}, got {tuple(x.shape[2:])}; pad or crop the input.")
 
 
 @dataclass(frozen=True)
@@ -165,10 +161,8 @@ def dense_head(in_channels: int, num_classes: int, widths: Sequence[int], dropou
 
 def crop(x: Tensor, margin: int) -> Tensor:
     """`x` ``(B, C, *spatial)`` without its outermost `margin` voxels on every side (a view)."""
-    if margin > 0:
-        for axis in range(2, x.ndim):
-            x = x.narrow(axis, margin, x.shape[axis] - 2 * margin)
-    return x
+    # Slices count from both ends: OpenVINO cannot compile `narrow`, whose length would be worked out from the input's.
+    return x[:, :, *[slice(margin, -margin)] * (x.ndim - 2)] if margin > 0 else x
 
 
 def crop_to(x: Tensor, size: Sequence[int]) -> Tensor:

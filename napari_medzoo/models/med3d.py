@@ -187,7 +187,7 @@ def read_medicalnet(path: Path) -> dict[str, Tensor]:
         known = isinstance(named["conv1.weight"], Tensor)
     except Exception as error:
         raise MedzooError(
-            f"{path} cannot be read as weights of MedicalNet ({error}); choose a resnet_*.pth."
+            f"{path} cannot be read as weights of MedicalNet ({type(error).__name__}); choose a resnet_*.pth."
         ) from error
     if not known or named["conv1.weight"].shape[2:] != (7, 7, 7):
         raise MedzooError(f"{path} holds weights of another network than MedicalNet's; choose a resnet_*.pth.")

@@ -18,8 +18,9 @@ head         1² conv to the classes                                388²       
 Every convolution has a bias; 3² ones are followed by ReLU; there is no normalisation. Weights are drawn from a Gaussian
 of deviation √(2 / inputs of a unit). By default convolutions are valid as in the paper and the encoder's outputs are
 cropped before they are concatenated; with ``padding="same"`` the output is as large as the input. It takes slices
-``(B, C, X, Y)``; a volume is cut into slices along its last axis. The paper's border-weighted cross-entropy is the
-recipe's choice.
+``(B, C, X, Y)``. A volume is cut into slices along its last axis, which can be of any length: axial slices where the
+preparation's orientation ends in S or I, coronal ones for A or P, sagittal ones for L or R. A patch of one voxel along
+that axis is a slice. The paper's border-weighted cross-entropy is the recipe's choice.
 
 Departures: none. That dropout (0.5) is at the end of the contracting path is all that the paper says; as in the
 authors' Caffe model it follows the last two levels.

@@ -13,6 +13,7 @@ from napari_medzoo import cards
 from napari_medzoo.cards import SHIPPED_CARDS, ModelCard, Score, find_cards, load_card, read_card, sha256
 from napari_medzoo.errors import MedzooError
 from napari_medzoo.inference import load_network
+from napari_medzoo.models.geometry import Geometry, geometry_of
 from napari_medzoo.space import Grid
 from napari_medzoo.study import Study, Volume
 from tests.core.tiny_model import make_card
@@ -48,6 +49,16 @@ def test_round_trip(tmp_path: Path) -> None:
     assert again.scores == (score,)
 
 
+def test_sizes_are_one_number_or_one_for_each_axis(tmp_path: Path) -> None:
+    """Written as they were: a plain network's card keeps its single divisor."""
+    assert make_card(tmp_path).geometry == Geometry((4, 4, 4))
+    assert "divisor: 4\n" in (tmp_path / "tiny.yaml").read_text()
+    sliced = {"divisor": (4, 4, 1), "remainder": (2, 2, 0), "margin": [20, 20, 0], "patch": (46, 50, 1)}
+    card = make_card(tmp_path, **sliced)
+    assert card.geometry == Geometry((4, 4, 1), (2, 2, 0), (20, 20, 0))
+    assert yaml.safe_load((tmp_path / "tiny.yaml").read_text())["margin"] == [20, 20, 0]
+
+
 def test_a_card_cannot_be_changed(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="frozen"):
         make_card(tmp_path).name = "other"
@@ -68,7 +79,12 @@ def test_a_card_cannot_be_changed(tmp_path: Path) -> None:
         ({"channels": [2, 0, 3]}, "begin with 0"),
         ({"channels": [0, 2, 2]}, "once"),
         ({"channels": [0, 2, 31337]}, "no index 31337"),
-        ({"patch": [16, 16, 18]}, "multiple of divisor"),
+        ({"patch": [16, 16, 18]}, "multiples of 4"),
+        ({"margin": 8}, "multiples of 4, more than 16"),
+        ({"remainder": 1}, "multiples of 4 plus 1"),
+        ({"divisor": 0}, "1 or more"),
+        ({"divisor": [4, 4]}, "divisor"),
+        ({"margin": -1}, "margin"),
         ({"sha256": "abc"}, "sha256"),
         ({"name": "../evil"}, "name"),
         ({"preprocessing": {"orientation": "RAS", "blur": 1}}, "blur"),
@@ -223,7 +239,7 @@ def test_every_shipped_card_parses_and_its_weights_fit(path: Path) -> None:
     assert card.name == path.stem
     assert card.check_weights().stat().st_size <= 12e6, "shipped weights must stay small"
     network = load_network(card)
-    assert card.divisor % getattr(network, "divisor", 1) == 0
+    assert card.geometry.suits(geometry_of(network))
     assert card.licence
     for score in card.scores:
         assert score.command.startswith(("medzoo ", "medzoo-train ", "make ")), (

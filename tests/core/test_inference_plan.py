@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from napari_medzoo.cards import ModelCard
 from napari_medzoo.errors import MedzooError
-from napari_medzoo.inference import BACKENDS, Plan, estimate, make_plan, plan
-from napari_medzoo.inference.plan import choose_backend, default_threads, padded_shape
+from napari_medzoo.inference import BACKENDS, Plan, estimate, load_network, make_plan, plan
+from napari_medzoo.inference.plan import choose_backend, default_threads
 from napari_medzoo.preprocess.recipe import Preprocessing
 from napari_medzoo.space import Grid
 from napari_medzoo.study import Study, Volume
@@ -54,6 +54,42 @@ def test_a_card_can_ask_for_tiles_whatever_the_memory(card: ModelCard, monkeypat
     assert (made.mode, made.patch) == ("tiles", card.patch)
 
 
+def test_valid_convolutions_are_planned_by_what_they_answer_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two poolings: multiples of 4, 20 voxels lost on every side."""
+    card = make_card(
+        tmp_path, "unet3d", {"widths": [2, 4, 6]}, patch=(48, 48, 56), divisor=4, margin=20, channels=(0, 2, 3)
+    )
+    with_memory(monkeypatch, 8 << 30)
+    made = make_plan(card, SHAPE, device="cpu", backend="torch")
+    assert (made.mode, made.patch, made.padded, made.margin) == ("whole", (92, 104, 80), (92, 104, 80), (20, 20, 20))
+    assert made.memory_bytes > 4 * 92 * 104 * 80
+    with_memory(monkeypatch, made.memory_bytes)
+    tiles = make_plan(card, SHAPE, device="cpu", backend="torch")
+    assert (tiles.mode, tiles.patch, tiles.padded, tiles.overlap) == ("tiles", (48, 48, 56), (92, 104, 80), 0.0)
+    logits = 4 * 3 * 52 * 64 * 40
+    assert logits < tiles.memory_bytes < made.memory_bytes
+    assert tiles.for_shape((7, 7, 7), card.geometry).padded == (48, 48, 48)
+    assert tiles.for_shape(SHAPE, card.geometry) == tiles
+
+
+def test_slices_are_planned_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = {"widths": [2, 4, 6], "padding": "same"}
+    card = make_card(tmp_path, "unet2d", settings, patch=(16, 16, 1), divisor=(4, 4, 1), channels=(0, 2, 3))
+    with_memory(monkeypatch, 1_000_000)
+    made = make_plan(card, (50, 61, 7), device="cpu", backend="torch")
+    assert (made.mode, made.patch, made.padded) == ("tiles", (16, 16, 1), (52, 64, 7))
+
+
+def test_a_card_with_wrong_sizes_is_refused(tmp_path: Path) -> None:
+    card = make_card(tmp_path, "unet3d", {"widths": [2, 4, 6]}, patch=(64, 64, 64), divisor=4, margin=20)
+    wrong = card.model_copy(update={"margin": (0, 0, 0)})
+    for attempt in (lambda: make_plan(wrong, SHAPE, device="cpu"), lambda: load_network(wrong)):
+        with pytest.raises(MedzooError, match=r"multiples of 4, more than 40; write divisor .* margin \(20, 20, 20\)"):
+            attempt()
+
+
 def test_tiles_are_no_larger_than_the_study(card: ModelCard, monkeypatch: pytest.MonkeyPatch) -> None:
     with_memory(monkeypatch, 1_000_000)
     assert make_plan(card, (40, 30, 5), device="cpu", backend="torch").patch == (16, 16, 8)
@@ -75,13 +111,8 @@ def test_record_round_trip(card: ModelCard) -> None:
 
 def test_plan_for_another_study(card: ModelCard) -> None:
     made = make_plan(card, SHAPE, device="cpu", backend="torch")
-    other = made.for_shape((17, 33, 9), card.divisor)
+    other = made.for_shape((17, 33, 9), card.geometry)
     assert (other.shape, other.patch, other.mode) == ((17, 33, 9), (20, 36, 12), "whole")
-
-
-def test_padding_to_the_divisor() -> None:
-    assert padded_shape((33, 64, 5), 32) == (64, 64, 64)
-    assert padded_shape((7, 1, 5), 1) == (7, 2, 5)
 
 
 @pytest.mark.parametrize(

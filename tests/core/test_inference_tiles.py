@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from napari_medzoo.inference.tiles import blend_weights, fitting_patch, pad, tile_starts, tiled
+from napari_medzoo.models.geometry import Geometry
 from napari_medzoo.progress import Progress, run
 
 SHAPE = (23, 17, 30)
@@ -25,6 +27,27 @@ def test_identity_gives_its_input_back(logits: np.ndarray, patch: tuple, overlap
     assert result.dtype == np.float32
     assert np.abs(result - logits).max() < 1e-6
     assert (result.argmax(0) == logits.argmax(0)).all()
+
+
+def cropping(margin: tuple[int, int, int]) -> Callable[[np.ndarray], np.ndarray]:
+    """A network of valid convolutions that gives its input back, as far as it answers."""
+    return lambda tile: tile[:, *(slice(lost, size - lost) for lost, size in zip(margin, tile.shape[1:], strict=True))]
+
+
+@pytest.mark.parametrize("overlap", [0.0, 0.25, 0.5])
+@pytest.mark.parametrize("answer", [(23, 17, 30), (22, 16, 29), (8, 5, 13), (1, 17, 3), (1, 1, 1)])
+@pytest.mark.parametrize("margin", [(4, 4, 4), (9, 2, 0), (0, 1, 20)])
+def test_valid_identity_gives_its_input_back(logits: np.ndarray, margin: tuple, answer: tuple, overlap: float) -> None:
+    logits = logits[:, :5, :4, :3] if answer == (1, 1, 1) else logits  # every tile is a thread's work
+    shape = logits.shape[1:]
+    padded, inner = pad(logits, Geometry(margin=margin).input_for(shape), margin)
+    assert padded.shape[1:] == tuple(size + 2 * lost for size, lost in zip(shape, margin, strict=True))
+    patch = tuple(min(size, most) + 2 * lost for size, most, lost in zip(answer, shape, margin, strict=True))
+    result = run(tiled(cropping(margin), padded, patch, overlap, margin))
+    assert result.shape == logits.shape
+    assert np.abs(result[inner] - logits).max() < 1e-6
+    if not overlap and all(most % size == 0 for size, most in zip(answer, shape, strict=True)):
+        assert (result[inner] == logits).all(), "a voxel of one tile keeps its logits to the last bit"
 
 
 def test_one_tile_is_exact(logits: np.ndarray) -> None:
@@ -101,6 +124,14 @@ def test_padding_is_zero_and_undone(logits: np.ndarray) -> None:
     assert padded.flags.c_contiguous
     assert (padded[inner] == logits).all()
     assert np.count_nonzero(padded) == np.count_nonzero(logits)
+
+
+def test_with_a_margin_the_study_lies_where_the_network_answers(logits: np.ndarray) -> None:
+    """Sizes that the network takes leave more around the study than the margin."""
+    geometry = Geometry((8, 8, 1), (4, 4, 0), (6, 6, 0))
+    padded, inner = pad(logits, geometry.input_for(SHAPE), geometry.margin)
+    assert padded.shape[1:] == (36, 36, 30)
+    assert (padded[:, 6:-6, 6:-6][inner] == logits).all()
 
 
 def test_patch_never_exceeds_the_volume() -> None:
