@@ -11,6 +11,10 @@ import typer
 
 from napari_medzoo.errors import MedzooError
 
+from .architectures import architectures
+from .benchmark_command import benchmark
+from .speed_command import reference_speed
+
 if TYPE_CHECKING:
     from .config import Recipe
     from .display import Display
@@ -40,7 +44,10 @@ def fit(
     output: OutputOption = None,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
-    start: Annotated[str | None, typer.Option(help="Model (name or card) whose weights to begin with.")] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(help="Weights to begin with: a model's name or card, or for med3d a .pth file of MedicalNet."),
+    ] = None,
     folds: FoldsOption = None,
     fold: FoldOption = None,
     changes: SetOption = None,
@@ -152,23 +159,22 @@ def _train(
     import torch
     from rich.console import Console
 
-    from napari_medzoo.cards import load_card
-
     from .display import Display
     from .fit import fit as train
+    from .weights import find_start
 
     if threads:
         torch.set_num_threads(threads)
     console = Console(quiet=os.environ.get("RANK", "0") != "0")  # of several processes one speaks
+    weights = find_start(start) if start else None
     with Display(recipe.name, recipe.steps, console) as display:
-        card = load_card(start) if start else None
         result = train(
             recipe,
             lambda: _open(recipe, folder.parent, display),
             folder,
             device=device,
             resume=resume,
-            start=card,
+            start=weights,
             callbacks=[display],
         )
     best = f", best validation Dice {result.best_dice:.3f}" if result.best_dice is not None else ""
@@ -279,6 +285,11 @@ def throughput(
     path = write_report(folder / "throughput.yaml", report)
     print(as_lines(report))
     print(f"  written: {path}")
+
+
+app.command()(benchmark)
+app.command()(architectures)
+app.command("reference-speed")(reference_speed)
 
 
 def main() -> None:

@@ -91,6 +91,7 @@ def run_fold(
     device: str = "auto",
     threads: int | None = None,
     callbacks: Sequence[pl.Callback] = (),
+    command: str | None = None,
 ) -> tuple[CaseScore, ...]:
     """Train one fold and score its held-out subjects; what an earlier call has done is not done again.
 
@@ -107,6 +108,8 @@ def run_fold(
     threads : int, optional
         Of the CPU, for scoring.
     callbacks : sequence of lightning.pytorch.Callback
+    command : str, optional
+        For the card, where another command than ``crossval`` calls this.
 
     Raises
     ------
@@ -128,7 +131,7 @@ def run_fold(
     result = fit(recipe, lambda: source, folder, device=device, resume=begun, callbacks=callbacks)
     if result.steps < recipe.steps and not result.stopped_early:
         raise MedzooError(f"The training in {folder} ended after {result.steps} steps; call it again to continue.")
-    card = export(folder, folder / "model", f"medzoo-train crossval {recipe.name}")
+    card = export(folder, folder / "model", command or f"medzoo-train crossval {recipe.name}")
     scores = score_fold(card, recipe, data, device=device, threads=threads)
     write_scores(folder / SCORES, scores)
     return scores

@@ -42,7 +42,7 @@ def muon(
 ) -> torch.optim.Optimizer:
     """`Muon` for the hidden convolutions, AdamW for the first and the last one, norms and biases."""
     learnt = _learnt(module)
-    kernels = [parameter for parameter in learnt if parameter.ndim == 5]
+    kernels = [parameter for parameter in learnt if parameter.ndim >= 4]
     hidden = kernels[1:-1]
     ids = {id(parameter) for parameter in hidden}
     rest = [parameter for parameter in learnt if id(parameter) not in ids]

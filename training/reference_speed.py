@@ -1,0 +1,221 @@
+"""No network of ours slower or hungrier than the plain implementation, MONAI's, where MONAI has one.
+
+Both have the same layers and the same number of weights (`tests/core/test_zoo_monai.py` shows the same numbers), the
+same input and one thread, and take turns. Memory is the peak of a process of its own, less what it held before the
+network was built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from napari_medzoo.models import ARCHITECTURES
+
+from .side_by_side import Pass, Timing, by_turns, forward_pass, training_step, use_one_thread
+
+CLASSES = 3
+TOLERANCE = 1.1
+"""What ours may take at most of what MONAI's takes."""
+
+Size = tuple[int, int, int]
+
+
+class Backbone(nn.Module):
+    """The part of `med3d` that MONAI has, too: everything before the head."""
+
+    def __init__(self, depth: int) -> None:
+        super().__init__()
+        self.network = ARCHITECTURES[f"med3d_{depth}"](1, CLASSES)
+        del self.network.conv_seg
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, 1, X, Y, Z)`` → features at an eighth of its size."""
+        whole = self.network
+        x = whole.maxpool(whole.relu(whole.bn1(whole.conv1(x))))
+        for number in range(1, 5):
+            x = whole.get_submodule(f"layer{number}")(x)
+        return x
+
+
+class MonaiBackbone(nn.Module):
+    """MONAI's residual network with the strides of its last layers exchanged for dilation, as in Med3D."""
+
+    def __init__(self, depth: int) -> None:
+        super().__init__()
+        from monai.networks import nets
+
+        make = getattr(nets, f"resnet{depth}")
+        self.network = make(
+            n_input_channels=1, conv1_t_stride=2, feed_forward=False, shortcut_type="B", bias_downsample=False
+        )
+        for layer, dilation in ((self.network.layer3, 2), (self.network.layer4, 4)):
+            for conv in (module for module in layer.modules() if isinstance(module, nn.Conv3d)):
+                conv.stride = (1, 1, 1)
+                if conv.kernel_size == (3, 3, 3):
+                    conv.dilation = conv.padding = (dilation,) * 3
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As `Backbone`."""
+        whole = self.network
+        x = whole.maxpool(whole.act(whole.bn1(whole.conv1(x))))
+        for number in range(1, 5):
+            x = whole.get_submodule(f"layer{number}")(x)
+        return x
+
+
+def _monai(name: str, **settings: Any) -> nn.Module:
+    from monai.networks import nets
+
+    return getattr(nets, name)(in_channels=1, out_channels=CLASSES, **settings)
+
+
+def _monai_dynunet(size: Size) -> nn.Module:
+    widths = (32, 64, 128, 256, 320)
+    return _monai(
+        "DynUNet",
+        spatial_dims=3,
+        kernel_size=[3] * 5,
+        strides=[1, 2, 2, 2, 2],
+        upsample_kernel_size=[2] * 4,
+        filters=widths,
+        deep_supervision=True,
+        deep_supr_num=3,
+    )
+
+
+def _monai_segresnet(size: Size) -> nn.Module:
+    return _monai(
+        "SegResNetVAE",
+        input_image_size=size,
+        vae_estimate_std=True,
+        vae_nz=128,
+        init_filters=32,
+        dropout_prob=0.2,
+    )
+
+
+Maker = Callable[[Size], nn.Module]
+
+
+def _backbones(depth: int) -> tuple[Maker, Maker]:
+    return (lambda size: Backbone(depth)), (lambda size: MonaiBackbone(depth))
+
+
+PAIRS: Mapping[str, tuple[Maker, Maker]] = {
+    "vnet_thesis": (
+        lambda size: ARCHITECTURES["vnet_thesis"](1, CLASSES, activation="elu"),
+        lambda size: _monai("VNet"),
+    ),
+    "highresnet": (
+        lambda size: ARCHITECTURES["highresnet"](1, CLASSES),
+        lambda size: _monai("HighResNet", dropout_prob=0.5),
+    ),
+    "dynunet": (lambda size: ARCHITECTURES["dynunet"](1, CLASSES), _monai_dynunet),
+    "segresnet_vae": (lambda size: ARCHITECTURES["segresnet_vae"](1, CLASSES, size=size), _monai_segresnet),
+    **{f"med3d_{depth}": _backbones(depth) for depth in (10, 18, 34, 50)},
+}
+"""Name → ours and MONAI's, from the size of the input. The other networks have no counterpart in MONAI."""
+
+PASSES: Mapping[str, Callable[[nn.Module, Tensor], Pass]] = {"forward": forward_pass, "training": training_step}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One network against MONAI's in one kind of pass.
+
+    Attributes
+    ----------
+    name, kind : str
+        Keys of `PAIRS` and `PASSES`.
+    seconds, monai_seconds : float
+        Medians.
+    time_ratio : float
+        Median over the rounds of ours divided by MONAI's.
+    memory_mb, monai_memory_mb, memory_ratio : float
+        Peaks; NaN where they were not measured.
+    """
+
+    name: str
+    kind: str
+    seconds: float
+    monai_seconds: float
+    time_ratio: float
+    memory_mb: float
+    monai_memory_mb: float
+    memory_ratio: float
+
+    @property
+    def worse(self) -> bool:
+        """Whether ours takes more than `TOLERANCE` allows."""
+        return self.time_ratio > TOLERANCE or self.memory_ratio > TOLERANCE
+
+
+def compare(name: str, size: Size, rounds: int, memory: bool = True) -> list[Comparison]:
+    """Compare one network with MONAI's, forward and in training.
+
+    Parameters
+    ----------
+    name : str
+        A key of `PAIRS`.
+    size : tuple of int
+        Of the input, one modality.
+    rounds : int
+        Passes of each that count.
+    memory : bool
+        Whether peaks are measured, too, in processes of their own.
+    """
+    from .trials import in_own_process
+
+    use_one_thread()
+    timings: dict[str, Timing] = {}
+    ours, theirs = (make(size) for make in PAIRS[name])
+    x = torch.randn(1, 1, *size)
+    for kind, make_pass in PASSES.items():
+        timings[kind] = by_turns(make_pass(ours, x), make_pass(theirs, x), rounds)
+    del ours, theirs
+    peaks = [in_own_process(peak_bytes, name, side, size) if memory else {} for side in (0, 1)]
+    results = []
+    for kind, timing in timings.items():
+        mine, other = (peak.get(kind, float("nan")) / 1e6 for peak in peaks)
+        results.append(
+            Comparison(name, kind, timing.seconds, timing.reference_seconds, timing.ratio, mine, other, mine / other)
+        )
+    return results
+
+
+def peak_bytes(name: str, side: int, size: Size) -> dict[str, int]:
+    """Peak memory of a forward pass and of a training step, weights included; for a process of its own.
+
+    `side` is 0 for ours and 1 for MONAI's.
+    """
+    import monai.networks.nets  # noqa: F401  # both sides begin with the same libraries
+
+    from .trials import peak_memory_bytes
+
+    use_one_thread()
+    x = torch.randn(1, 1, *size)
+    forward_pass(nn.Conv3d(1, 1, 3), x)()  # what the first convolution fetches is no network's
+    before = peak_memory_bytes("cpu")
+    network = PAIRS[name][side](size)
+    peaks = {}
+    for kind, make_pass in PASSES.items():
+        make_pass(network, x)()
+        peaks[kind] = peak_memory_bytes("cpu") - before
+    return peaks
+
+
+HEADING = """\
+| network | pass | ours (s) | MONAI (s) | time ratio | ours (MB) | MONAI (MB) | memory ratio | |
+|---|---|--:|--:|--:|--:|--:|--:|---|"""
+
+
+def as_row(one: Comparison) -> str:
+    """A row of a Markdown table under `HEADING`."""
+    times = f"{one.seconds:.3f} | {one.monai_seconds:.3f} | {one.time_ratio:.2f}"
+    peaks = f"{one.memory_mb:.0f} | {one.monai_memory_mb:.0f} | {one.memory_ratio:.2f}"
+    return f"| {one.name} | {one.kind} | {times} | {peaks} | {'worse' if one.worse else ''} |"
