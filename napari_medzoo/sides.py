@@ -1,0 +1,32 @@
+"""Which label is the same structure on the other side of the head, by the labels' names."""
+
+from __future__ import annotations
+
+import re
+
+from napari_medzoo.errors import MedzooError
+from napari_medzoo.labels import LabelTable
+
+_OTHER = {"left": "right", "right": "left", "lh": "rh", "rh": "lh"}
+_SIDE = re.compile(rf"(?<![a-z])({'|'.join(_OTHER)})(?![a-z])")
+
+
+def other_sides(table: LabelTable) -> dict[int, int]:
+    """Index → index of the same structure on the other side, itself for a structure without sides.
+
+    Raises
+    ------
+    MedzooError
+        If the table names a structure on one side only: its mirror image has no name.
+    """
+    indices = {label.name.lower(): label.index for label in table}
+    result = {}
+    for name, index in indices.items():
+        other = _SIDE.sub(lambda side: _OTHER[side[0]], name)
+        if other not in indices:
+            raise MedzooError(
+                f"Label table '{table.name}' has '{table[index].name}' but not the same structure on the other side, "
+                "so a mirrored head cannot be named in it."
+            )
+        result[index] = indices[other]
+    return result
