@@ -11,6 +11,11 @@ _OTHER = {"left": "right", "right": "left", "lh": "rh", "rh": "lh"}
 _SIDE = re.compile(rf"(?<![a-z])({'|'.join(_OTHER)})(?![a-z])")
 
 
+def mirrored_name(name: str) -> str:
+    """What the structure of this name is called on the other side, in lower case; the same if it has no side."""
+    return _SIDE.sub(lambda side: _OTHER[side[0]], name.lower())
+
+
 def other_sides(table: LabelTable) -> dict[int, int]:
     """Index → index of the same structure on the other side, itself for a structure without sides.
 
@@ -22,7 +27,7 @@ def other_sides(table: LabelTable) -> dict[int, int]:
     indices = {label.name.lower(): label.index for label in table}
     result = {}
     for name, index in indices.items():
-        other = _SIDE.sub(lambda side: _OTHER[side[0]], name)
+        other = mirrored_name(name)
         if other not in indices:
             raise MedzooError(
                 f"Label table '{table.name}' has '{table[index].name}' but not the same structure on the other side, "

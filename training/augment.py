@@ -10,8 +10,6 @@ convolution (12 times slower on a CPU) and draw from a generator of their own.
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -20,12 +18,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from napari_medzoo.errors import MedzooError
+from napari_medzoo.sides import mirrored_name
 
 from .acquisition import along, resampling, smoothing, upsample
 from .config import Augmentation, Recipe
 
-SIDES = {"left": "right", "right": "left", "lh": "rh", "rh": "lh"}
-SIDE = re.compile(rf"(?<![a-z])({'|'.join(SIDES)})(?![a-z])")
 FOLDING = 0.2  # an elastic displacement of more than this share of its nodes' distance may fold space over itself
 
 
@@ -45,7 +42,7 @@ def mirrored_channels(recipe: Recipe) -> Tensor:
     names = {label.name.lower(): recipe.channels.index(label.index) for label in recipe.label_table}
     mirrored = torch.arange(256, dtype=torch.uint8)
     for name, channel in names.items():
-        other = re.sub(SIDE, lambda side: SIDES[side[0]], name)
+        other = mirrored_name(name)
         if other == name:
             continue
         if 0 in recipe.augmentation.flip_axes:

@@ -38,6 +38,7 @@ from .held_out import split_cases
 from .labelmaps import LabelMaps
 from .logs import read_log
 from .scores import read_scores, summarise
+from .side_by_side import gflop
 from .trials import choose_device, in_own_process, open_quietly, peak_memory_bytes
 
 HELD_OUT = "The fold that was held out of training"
@@ -236,22 +237,11 @@ def collect(one: Run, recipe: Recipe, folder: Path, costs: Costs, inference: Inf
         recipe=deciding(recipe),
         parameters=sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad),
         seconds_per_step=median(row["step_seconds"] for row in read_log(folder)),
-        gflop=gflop(recipe),
+        gflop=gflop(build_network(recipe, "meta"), len(recipe.modalities), recipe.stages[0].patch),
         training=costs,
         inference=inference,
         scores=read_scores(folder / SCORES),
     )
-
-
-def gflop(recipe: Recipe) -> float:
-    """Billions of floating-point operations of a forward pass of one training patch; a multiply-add counts as two."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    network = build_network(recipe, "meta")
-    counter = FlopCounterMode(display=False)
-    with counter, torch.inference_mode():
-        network(torch.empty(1, len(recipe.modalities), *recipe.stages[0].patch, device="meta"))
-    return float(counter.get_total_flops() / 1e9)
 
 
 def card_mb(recipe: Recipe) -> float:

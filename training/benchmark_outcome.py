@@ -75,7 +75,7 @@ class Outcome(Settings):
     seconds_per_step : float
         Median on the clock.
     gflop : float
-        See `benchmark.gflop`.
+        See `side_by_side.gflop`, of one training patch.
     training : Costs
     inference : Inference
     scores : tuple of CaseScore

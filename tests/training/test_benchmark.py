@@ -15,7 +15,6 @@ from napari_medzoo_training.benchmark import (
     Meter,
     Run,
     choose_runs,
-    gflop,
     run_benchmark,
     shipped,
     train,
@@ -225,22 +224,6 @@ def test_the_package_takes_the_small_networks_as_far_as_there_is_room(few: Bench
         ({"networks": tuple(n.model_copy(update={"card": "other"}) for n in few.networks)}, []),
     ):
         assert [one.network.name for one, _ in shipped(few.model_copy(update=changes), tmp_path)] == names
-
-
-def test_operations_are_counted(few: Benchmark) -> None:
-    """Of one 1³ convolution with bias, from one modality to three classes: 2·3 for each voxel."""
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
-
-    counter = FlopCounterMode(display=False)
-    with counter:
-        torch.nn.Conv3d(1, 3, 1, device="meta")(torch.empty(1, 1, 4, 4, 4, device="meta"))
-    assert counter.get_total_flops() == 2 * 3 * 4**3, "a multiply-add is two"
-    small, large = (gflop(few.recipe_of(few[name], 0, 1)) for name in ("tiny", "large"))
-    assert 0 < small < large
-    assert gflop(few.model_copy(update={"patch": (16, 16, 32)}).recipe_of(few["tiny"], 0, 1)) == pytest.approx(
-        2 * small
-    )
 
 
 def test_a_file_that_is_no_outcome_is_named(few: Benchmark, tmp_path: Path) -> None:
