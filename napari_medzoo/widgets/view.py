@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from psygnal import SignalGroupDescriptor
 
 from napari_medzoo.widgets.layers import KEY
 
@@ -46,6 +47,23 @@ class Plane:
     right: str
 
 
+@dataclass
+class Look:
+    """How this person reads every head: one answer for all views of all windows. Tells of changes through `events`.
+
+    Attributes
+    ----------
+    convention : str
+        A key of `CONVENTIONS`.
+    """
+
+    events = SignalGroupDescriptor()
+
+    convention: str = NEUROLOGICAL
+
+
+LOOK = Look()
+
 PLANES = {
     "axial": Plane("axial", (2, 1, 0), "towards", "anterior", "right"),
     "coronal": Plane("coronal", (1, 2, 0), "away", "superior", "right"),
@@ -53,7 +71,14 @@ PLANES = {
 }
 
 
-def show_plane(viewer: ViewerModel, plane: str = "axial", convention: str = NEUROLOGICAL) -> None:
+THREE_D = "3D"
+"""Beside the keys of `PLANES`: the view that shows the whole head."""
+
+LETTERS = (("L", "R"), ("P", "A"), ("I", "S"))
+"""Of each world axis: the letter of its lower and of its upper end."""
+
+
+def show_plane(viewer: ViewerModel, plane: str = "axial", convention: str | None = None) -> None:
     """Turn the viewer to a plane, fit it to the window and say at its edge which side is which.
 
     Parameters
@@ -63,12 +88,13 @@ def show_plane(viewer: ViewerModel, plane: str = "axial", convention: str = NEUR
     plane : str
         A key of `PLANES`.
     convention : str
-        A key of `CONVENTIONS`; the sagittal plane has no left and right and is not changed by it.
+        A key of `CONVENTIONS`, that of `LOOK` by default; the sagittal plane has no left and right and is not changed
+        by it.
     """
     if viewer.dims.ndim != 3:
         return
     chosen = PLANES[plane]
-    mirrored = convention == RADIOLOGICAL and chosen.right == "right"
+    mirrored = (convention or LOOK.convention) == RADIOLOGICAL and chosen.right == "right"
     depth = {"towards": "away", "away": "towards"}[chosen.depth] if mirrored else chosen.depth
     viewer.dims.order = chosen.order
     viewer.scene.camera.orientation = (depth, "up", "left" if mirrored else "right")
@@ -99,9 +125,32 @@ def show_head_3d(viewer: ViewerModel) -> None:
 
 
 def center_on(viewer: ViewerModel, point_mm: Any) -> None:
-    """Move the three sliders to a point in RAS+ mm."""
-    for axis, value in enumerate(np.asarray(point_mm, dtype=float)):
-        viewer.dims.set_point(axis, value)
+    """Move the three sliders to a point in RAS+ mm: the crosshair of every view, since all follow `viewer`."""
+    # In one assignment, so that the slices are read once and not three times.
+    viewer.dims.set_point((0, 1, 2), [float(value) for value in np.asarray(point_mm, dtype=float)])
+
+
+def plane_of(viewer: ViewerModel) -> str:
+    """Which plane the viewer shows: a key of `PLANES`, or `THREE_D`."""
+    if viewer.dims.ndisplay == 3:
+        return THREE_D
+    return next(name for name, plane in PLANES.items() if plane.order[0] == viewer.dims.order[0])
+
+
+def edge_letters(viewer: ViewerModel) -> dict[str, str]:
+    """The letter (L, R, A, P, S or I) that lies at the edges ``left``, ``right``, ``top`` and ``bottom`` of a 2D view.
+
+    Read from what the viewer does show, not from what was asked for, so that turning the axes in napari cannot make
+    them wrong. Empty in 3D, for other than three axes, and where no layer says that its world is the person's.
+    """
+    known = any(KEY in layer.metadata for layer in viewer.layers)
+    if viewer.dims.ndisplay != 2 or viewer.dims.ndim != 3 or not known:
+        return {}
+    vertical, horizontal = (LETTERS[axis] for axis in viewer.dims.order[-2:])
+    _, up, right = (str(direction) for direction in viewer.scene.camera.orientation)
+    bottom, top = vertical if up == "up" else vertical[::-1]
+    left, right_letter = horizontal if right == "right" else horizontal[::-1]
+    return {"left": left, "right": right_letter, "top": top, "bottom": bottom}
 
 
 def turn_first_layer(viewer: ViewerModel) -> None:

@@ -1,0 +1,90 @@
+"""Where the views stand in napari's window: one large and three small, or two by two.
+
+The main viewer's canvas stays where it is. The others stand beside it in the window's centre, and in the layout two by
+two one of them stands below it; Qt's public classes are all that is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from napari.qt import QtViewer
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QMainWindow, QSizePolicy, QSplitter, QWidget
+
+from napari_medzoo.errors import MedzooError
+
+LARGE = "One large, three small"
+SQUARE = "Two by two"
+LAYOUTS = (LARGE, SQUARE)
+
+
+def main_window(widget: QWidget) -> QMainWindow:
+    """The window that a docked widget belongs to, floating or not.
+
+    Raises
+    ------
+    MedzooError
+        If it is not docked in one.
+    """
+    above = widget.parentWidget()
+    while above is not None:
+        if isinstance(above, QMainWindow):
+            return above
+        above = above.parentWidget()
+    raise MedzooError("The views need napari's window: dock them in a viewer (Plugins ▸ MedZoo ▸ MedZoo views).")
+
+
+class Arrangement:
+    """The centre of a napari window.
+
+    Parameters
+    ----------
+    window : QMainWindow
+
+    Attributes
+    ----------
+    home : QtViewer
+        The main viewer's.
+    """
+
+    def __init__(self, window: QMainWindow) -> None:
+        self._center = window.centralWidget()
+        self.home: QtViewer = self._center.findChild(QtViewer)
+        self._own = self.home.widget(0)
+        self._column = QSplitter(Qt.Orientation.Vertical)
+        self._column.setChildrenCollapsible(False)
+        self._column.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Ignored)
+        self._box = self._center.layout()
+        self._box.addWidget(self._column)
+
+    def place(self, layout: str, views: Sequence[QWidget], cover: QWidget | None) -> None:
+        """Put three side views in their places, and `cover` (if any) in that of the main viewer's canvas."""
+        below = views[:1] if layout == SQUARE else ()
+        for view in views:
+            if view in below:
+                self.home.addWidget(view)
+            else:
+                self._column.addWidget(view)
+            view.show()
+        if cover is not None:
+            self.home.insertWidget(0, cover)
+            cover.show()
+        self._own.setVisible(cover is None)
+        wide = 1 if layout == SQUARE else 2
+        self._box.setStretch(self._box.indexOf(self.home), wide)
+        self._box.setStretch(self._box.indexOf(self._column), 1)
+        self._column.setSizes([1000] * self._column.count())
+        if below:
+            self.home.setSizes([1000 if widget in (self._own, cover, *below) else 0 for widget in self._children()])
+
+    def close(self) -> None:
+        """Leave the window as it was; the views must have been taken out."""
+        self._own.show()
+        self._box.removeWidget(self._column)
+        self._column.setParent(None)
+        self._column.deleteLater()
+        self._box.setStretch(self._box.indexOf(self.home), 0)
+
+    def _children(self) -> list[QWidget]:
+        return [self.home.widget(i) for i in range(self.home.count())]
