@@ -78,6 +78,10 @@ LETTERS = (("L", "R"), ("P", "A"), ("I", "S"))
 """Of each world axis: the letter of its lower and of its upper end."""
 
 
+ORDER_3D = (0, 1, 2)
+"""Of the axes in 3D: in any other one napari (up to 0.9) draws surfaces mirrored among scans and labels."""
+
+
 def show_plane(viewer: ViewerModel, plane: str = "axial", convention: str | None = None) -> None:
     """Turn the viewer to a plane, fit it to the window and say at its edge which side is which.
 
@@ -116,11 +120,11 @@ def caption(plane: Plane, mirrored: bool) -> str:
 
 def show_head_3d(viewer: ViewerModel) -> None:
     """Show the layers in 3D, seen from the front left and a little above, head up and not mirrored."""
-    viewer.dims.order = PLANES["axial"].order
-    viewer.scene.camera.orientation = (PLANES["axial"].depth, "up", "right")
+    viewer.dims.order = ORDER_3D
+    viewer.scene.camera.orientation = ("towards", "down", "right")
     viewer.dims.ndisplay = 3
     viewer.reset_view()
-    viewer.scene.camera.set_view_direction(view_direction=(-0.35, -1.0, 0.55), up_direction=(1, 0, 0))
+    viewer.scene.camera.set_view_direction(view_direction=(0.55, -1.0, -0.35), up_direction=(0, 0, 1))
     viewer.canvas.overlays.text.visible = False
 
 

@@ -1,0 +1,136 @@
+"""Surfaces as napari layers, and the 3D view that shows them the right way round.
+
+napari draws the vertices of a surface in the order of their own axes whatever ``viewer.dims.order`` says, as long as
+all three axes are shown (napari 0.6 to 0.9): in the order of our planes a surface would lie mirrored among scans and
+labels. In 3D the axes therefore keep their own order, and only the camera turns. `Scene` sees to that whoever switches
+the viewer to 3D.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Image, Labels, Layer, Surface
+
+from napari_medzoo.meshes import Mesh
+from napari_medzoo.widgets.layers import AXIS_LABELS
+from napari_medzoo.widgets.view import ORDER_3D, show_head_3d
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+SURFACE = "medzoo surface"
+"""Key in a surface layer's metadata: the name of the labels it was made of and the index of its class."""
+
+
+def surface_layer(mesh: Mesh, labels: Layer, opacity: float = 1.0, visible: bool = True) -> Surface:
+    """A layer of a class's surface in its colour and by its name, in world mm.
+
+    Parameters
+    ----------
+    mesh : Mesh
+    labels : napari.layers.Layer
+        The layer that it was made of.
+    opacity : float
+        0 to 1.
+    visible : bool
+    """
+    color = np.array([*mesh.label.color, 255], dtype=np.float32) / 255
+    # Labels that somebody else opened may count in pixels; their surface lies on them.
+    in_mm = all(unit.is_compatible_with("mm") for unit in labels.units)
+    return Surface(
+        (mesh.vertices, mesh.faces),
+        vertex_colors=np.tile(color, (len(mesh.vertices), 1)),
+        name=mesh.label.name,
+        opacity=opacity,
+        visible=visible,
+        shading="smooth",
+        units=("mm",) * 3 if in_mm else labels.units,
+        axis_labels=AXIS_LABELS,
+        metadata={SURFACE: {"labels": labels.name, "index": mesh.label.index}},
+    )
+
+
+class Scene:
+    """Keeps the 3D view of a viewer right as long as it holds surfaces.
+
+    In 3D surfaces are seen, and scans and labels are not, because their projections would cover them; in 2D it is the
+    other way round, because napari slices a surface slowly. What the person switches on or off is remembered for each.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+    """
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        self.viewer = viewer
+        self._seen: dict[int, dict[Layer, bool]] = {}
+        self._plane: tuple[Any, Any] | None = None
+        self._shown = viewer.dims.ndisplay
+        self._turning = False
+        self._events = (viewer.dims.events.ndisplay, viewer.dims.events.order)
+        for event in self._events:
+            event.connect(self._turned, position="last")  # napari fits the view itself when it changes
+
+    def surfaces(self) -> list[Surface]:
+        """The layers of this module that are in the viewer."""
+        return [layer for layer in self.viewer.layers if SURFACE in layer.metadata]
+
+    def enter(self) -> None:
+        """Show the surfaces, in 3D; a 3D view that is right already stays as the person turned it."""
+        if self.viewer.dims.ndisplay == 3 and 2 not in self._seen:
+            volumes = [layer for layer in self.viewer.layers if isinstance(layer, Image | Labels)]
+            self._seen[2] = {layer: layer.visible for layer in volumes}
+            for layer in volumes:
+                layer.visible = False
+        new = self.viewer.dims.ndisplay != 3 or tuple(self.viewer.dims.order) != ORDER_3D
+        self.viewer.dims.ndisplay = 3
+        self._turned()
+        if new:
+            self._come_near()
+
+    def close(self) -> None:
+        """Follow the viewer no more."""
+        for event in self._events:
+            event.disconnect(self._turned)
+
+    def _turned(self, event: Any = None) -> None:
+        if self._turning:
+            return
+        before, self._shown = self._shown, self.viewer.dims.ndisplay
+        if self.viewer.dims.ndim != 3 or not self.surfaces():
+            return
+        self._turning = True
+        try:
+            if before != self._shown:
+                self._swap(before)
+            self._order(before)
+        finally:
+            self._turning = False
+
+    def _order(self, before: int) -> None:
+        dims, camera = self.viewer.dims, self.viewer.scene.camera
+        ours = tuple(dims.order) == ORDER_3D
+        if self._shown == 3 and (before != 3 or not ours):
+            self._plane = self._plane if ours else (dims.order, camera.orientation)
+            show_head_3d(self.viewer)
+        elif self._shown == 2 and before == 3 and ours and self._plane is not None:
+            dims.order, camera.orientation = self._plane
+            self.viewer.reset_view()
+
+    def _come_near(self) -> None:
+        """Fill the picture with the surfaces, where `show_head_3d` left room for whole scans."""
+        boxes = [layer.extent.world for layer in self.surfaces()]
+        low, high = np.min([box[0] for box in boxes], axis=0), np.max([box[1] for box in boxes], axis=0)
+        whole = float(np.linalg.norm(np.ptp(self.viewer.layers.extent.world, axis=0)))
+        camera = self.viewer.scene.camera
+        camera.center = tuple((low + high) / 2)
+        camera.zoom *= whole / max(float(np.linalg.norm(high - low)), 1.0)
+
+    def _swap(self, before: int) -> None:
+        layers = [layer for layer in self.viewer.layers if isinstance(layer, Image | Labels | Surface)]
+        self._seen[before] = {layer: layer.visible for layer in layers}
+        known = self._seen.get(self._shown, {})
+        for layer in layers:
+            layer.visible = known.get(layer, isinstance(layer, Surface) == (self._shown == 3))
