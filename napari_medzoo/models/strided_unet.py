@@ -15,6 +15,10 @@ decoder n-2 … 0       2³ stride-2 up-conv, add skip, block        … 2 ×
 head                  1³ conv to 8 × classes, unfolded            1 ×
 ====================  ==========================================  ============
 
+With `refine` the logits get a second summand: a 3³ conv on the last decoder's features beside the folded input itself,
+leaky ReLU, and a 1³ conv to 8 × classes. The head alone is linear in features that passed many layers; borders
+thinner than its cells want the eight measured values at hand.
+
 For deep supervision (Lee 2015, arXiv:1409.5185) further heads of the same kind answer from the coarser decoders.
 """
 
@@ -69,6 +73,9 @@ class StridedUNet(nn.Module):
         At least 1 and at least 2.
     widths : sequence of int
         Channels of each level, from half resolution downwards. Multiples of 16 are fastest.
+    refine : int
+        Channels of the second summand of the logits, 0 for none. It begins at zero: a network trained without goes on
+        from where it was.
     deep_supervision : int
         How many coarser decoders answer as well while training, each at half the resolution of the one before.
 
@@ -83,6 +90,7 @@ class StridedUNet(nn.Module):
         in_channels: int,
         num_classes: int,
         widths: Sequence[int] = (32, 64, 96, 128, 160),
+        refine: int = 0,
         deep_supervision: int = 0,
     ) -> None:
         super().__init__()
@@ -107,6 +115,11 @@ class StridedUNet(nn.Module):
             nn.Conv3d(width, 8 * num_classes, 1) for width in widths[1 : deep_supervision + 1]
         )
         self.head = nn.Conv3d(widths[0], 8 * num_classes, 1)
+        self.refine = nn.Conv3d(widths[0] + 8 * in_channels, refine, 3, padding=1) if refine else None
+        self.fine_head = nn.Conv3d(refine, 8 * num_classes, 1) if refine else None
+        if self.fine_head is not None:
+            nn.init.zeros_(self.fine_head.weight)
+            nn.init.zeros_(self.fine_head.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor, voxels: Tensor | None = None) -> Tensor | list[Tensor]:
         """From a scan to logits.
@@ -135,16 +148,22 @@ class StridedUNet(nn.Module):
             y = self.decoders[level](self.ups[level](y) + skips[level])
             if self.training and 0 < level <= len(self.deep_heads):
                 coarser.insert(0, unfold(self.deep_heads[level - 1](y), self.num_classes))
-        full = self._answer(y, voxels)
+        cells = self._answer(self.head, y, voxels)
+        if self.refine is not None and self.fine_head is not None:
+            measured = fold(x.flatten(0, 1)).view(x.shape[0], -1, *y.shape[2:]).to(y.dtype)
+            fine = F.leaky_relu(self.refine(torch.cat([y, measured], dim=1)), 0.01)
+            cells = cells + self._answer(self.fine_head, fine, voxels)
+        full = unfold(cells, self.num_classes) if voxels is None else cells.unflatten(1, (self.num_classes, -1))
         return [full, *coarser] if coarser else full
 
-    def _answer(self, y: Tensor, voxels: Tensor | None) -> Tensor:
+    def _answer(self, head: nn.Conv3d, y: Tensor, voxels: Tensor | None) -> Tensor:
+        """``(B, num_classes·8, …)`` by one of the two heads, or of the wanted `voxels` of each cell only."""
         if voxels is None:
-            return unfold(self.head(y), self.num_classes)
-        weight = self.head.weight.unflatten(0, (self.num_classes, 8))[:, voxels].flatten(0, 1)
-        assert self.head.bias is not None
-        bias = self.head.bias.unflatten(0, (self.num_classes, 8))[:, voxels].flatten()
-        return F.conv3d(y, weight, bias).unflatten(1, (self.num_classes, len(voxels)))
+            return head(y)
+        assert head.bias is not None
+        weight = head.weight.unflatten(0, (self.num_classes, 8))[:, voxels].flatten(0, 1)
+        bias = head.bias.unflatten(0, (self.num_classes, 8))[:, voxels].flatten()
+        return F.conv3d(y, weight, bias)
 
 
 def unfold(x: Tensor, channels: int) -> Tensor:

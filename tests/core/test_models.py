@@ -157,6 +157,35 @@ def test_strided_unet_states_its_divisor() -> None:
         network(torch.zeros(1, 1, 12, 16, 24))
 
 
+def test_a_second_summand_begins_at_nothing_and_sees_single_voxels() -> None:
+    plain = StridedUNet(2, 3, widths=(4, 8)).eval()
+    refined = StridedUNet(2, 3, widths=(4, 8), refine=6).eval()
+    refined.load_state_dict(plain.state_dict(), strict=False)
+    x = torch.randn(1, 2, 8, 12, 8)
+    with torch.inference_mode():
+        torch.testing.assert_close(refined(x), plain(x))
+        # Made to look at the middle of its 3³ kernel and at one channel of the folded input: it gives that voxel back.
+        channel, voxel = 1, 5
+        for parameter in (refined.head.weight, refined.head.bias, refined.refine.weight, refined.refine.bias):
+            parameter.zero_()
+        refined.refine.weight[0, 4 + 8 * channel + voxel, 1, 1, 1] = 1
+        refined.fine_head.weight[2 * 8 + voxel, 0] = 1
+        answer = refined(x)[0, 2]
+    where = (slice(voxel >> 2, None, 2), slice(voxel >> 1 & 1, None, 2), slice(voxel & 1, None, 2))
+    expected = torch.zeros_like(answer)
+    expected[where] = torch.nn.functional.leaky_relu(x[0, channel][where], 0.01)
+    torch.testing.assert_close(answer, expected)
+
+
+def test_the_second_summand_can_be_traced_for_other_sizes() -> None:
+    network = StridedUNet(2, 3, widths=(4, 8), refine=6).eval()
+    torch.nn.init.normal_(network.fine_head.weight)
+    x = torch.randn(1, 2, 16, 8, 12)
+    with torch.inference_mode():
+        traced = torch.jit.trace(network, torch.randn(1, 2, 8, 8, 8))
+        torch.testing.assert_close(traced(x), network(x))
+
+
 def test_norm_is_instance_normalisation() -> None:
     x = 5 + 3 * torch.randn(2, 4, 6, 7, 8)
     ours, oracle = Norm(4), torch.nn.InstanceNorm3d(4, affine=True)

@@ -17,7 +17,9 @@ from tests.core.zoo import NETWORKS, SIZE, make
 
 def deep() -> StridedUNet:
     torch.manual_seed(0)
-    return StridedUNet(2, 3, widths=(4, 6, 8, 8), deep_supervision=2)
+    network = StridedUNet(2, 3, widths=(4, 6, 8, 8), refine=5, deep_supervision=2)
+    torch.nn.init.normal_(network.fine_head.weight)  # which begins at zero
+    return network
 
 
 def test_deep_supervision_answers_at_every_resolution_while_training() -> None:
@@ -27,6 +29,8 @@ def test_deep_supervision_answers_at_every_resolution_while_training() -> None:
     answers = network(x)
     assert [tuple(answer.shape[1:]) for answer in answers] == [(3, 32, 16, 32), (3, 16, 8, 16), (3, 8, 4, 8)]
     assert sampled[0].shape == (1, 3, 3, 16, 8, 16)
+    cells = fold(answers[0].flatten(0, 1)).view(1, 3, 8, 16, 8, 16)
+    torch.testing.assert_close(sampled[0], cells[:, :, voxels])
     assert torch.equal(sampled[1], answers[1]) and torch.equal(sampled[2], answers[2])
     plain = network.eval()(x)
     assert isinstance(plain, torch.Tensor)
@@ -76,7 +80,7 @@ def test_sampled_voxels_under_deep_supervision_weigh_as_in_one_list(recipe: Reci
         (["sampled_voxels=2", "losses=[{name: boundary}]"], "all voxels"),
         (["losses=[{name: dise}]"], "dise"),
         (["optimiser.schedule=ploy"], "ploy"),
-        (["stages.0.patch=[16, 10, 16]"], "multiple of 4"),
+        (["stages.0.patch=[16, 10, 16]"], "multiples of 4"),
     ],
 )
 def test_a_recipe_that_cannot_be_trained_says_why(changes: list[str], message: str, recipe: Recipe) -> None:
