@@ -74,6 +74,8 @@ class ModelCard(Settings):
         A key of `napari_medzoo.models.ARCHITECTURES`; `settings` are its further arguments.
     modalities : tuple of str
         The input channels in order, keys of `MODALITIES`; ``("any",)`` takes one volume of any contrast.
+    accepts : tuple of tuple of str
+        Parts of `modalities` that do as well, since the network was trained with missing ones: their channels are 0.
     label_scheme : str
         A key of `LABEL_TABLES`; `channels` gives the index that each output channel stands for, background (0) first.
     labels : tuple of CardLabel
@@ -106,6 +108,7 @@ class ModelCard(Settings):
     architecture: str
     settings: Mapping[str, Any] = Field(default_factory=dict)
     modalities: tuple[str, ...] = Field(min_length=1)
+    accepts: tuple[tuple[str, ...], ...] = ()
     label_scheme: str
     labels: tuple[CardLabel, ...] = ()
     channels: tuple[int, ...] = Field(min_length=2)
@@ -129,6 +132,10 @@ class ModelCard(Settings):
         unknown = [key for key in self.modalities if key not in MODALITIES and key != "any"]
         if unknown or ("any" in self.modalities and len(self.modalities) > 1):
             raise ValueError(f"modalities must be of {', '.join(MODALITIES)}, or 'any' alone; got {self.modalities}")
+        for part in self.accepts:
+            ordered = tuple(key for key in self.modalities if key in part)
+            if not part or part != ordered or part == self.modalities:
+                raise ValueError(f"'accepts' must list parts of {self.modalities} in that order; got {part}")
         known = ", ".join(LABEL_TABLES)
         if not self.labels and self.label_scheme not in LABEL_TABLES:
             raise ValueError(f"label_scheme must be one of {known}, or 'labels' be given; got {self.label_scheme!r}")
@@ -184,7 +191,8 @@ class ModelCard(Settings):
     def choose(self, study: Study) -> tuple[str, ...]:
         """Which of the study's modalities feed this model's channels, in order.
 
-        A model of one input of any contrast takes the T1w, else the first volume.
+        A model of one input of any contrast takes the T1w, else the first volume. Where a modality is missing, the
+        largest part of them that the card accepts, the first of equals.
 
         Raises
         ------
@@ -195,15 +203,23 @@ class ModelCard(Settings):
             return ("t1w",) if "t1w" in study.volumes else (study.modalities[0],)
         if len(self.modalities) == 1 and study.modalities == ("unknown",):
             return ("unknown",)
+        possible = [part for part in (self.modalities, *self.accepts) if study.volumes.keys() >= set(part)]
+        if possible:
+            return max(possible, key=len)
         missing = [key for key in self.modalities if key not in study.volumes]
-        if missing:
-            others = [card.name for card in find_cards().values() if _can_run(card, study)]
-            instead = f", or choose one of: {', '.join(others)}" if others else ""
-            raise MedzooError(
-                f"Study has {describe(study.modalities)}; model '{self.name}' needs {describe(self.modalities)}. "
-                f"Add {describe(missing)}{instead}."
-            )
-        return self.modalities
+        others = [card.name for card in find_cards().values() if _can_run(card, study)]
+        instead = f", or choose one of: {', '.join(others)}" if others else ""
+        enough = "".join(f" or {describe(part)}" for part in self.accepts)
+        raise MedzooError(
+            f"Study has {describe(study.modalities)}; model '{self.name}' needs {describe(self.modalities)}{enough}. "
+            f"Add {describe(missing)}{instead}."
+        )
+
+    def channels_for(self, chosen: tuple[str, ...]) -> tuple[str | None, ...]:
+        """The modality of every input channel where `choose` gave `chosen`; None where it is missing."""
+        if len(chosen) == len(self.modalities):
+            return chosen
+        return tuple(key if key in chosen else None for key in self.modalities)
 
     def save(self, path: Path) -> None:
         """Write the card as YAML."""
@@ -212,7 +228,8 @@ class ModelCard(Settings):
 
 
 def _can_run(card: ModelCard, study: Study) -> bool:
-    return card.modalities == ("any",) or all(key in study.volumes for key in card.modalities)
+    parts = (card.modalities, *card.accepts)
+    return card.modalities == ("any",) or any(study.volumes.keys() >= set(part) for part in parts)
 
 
 def sha256(path: Path) -> str:

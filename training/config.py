@@ -17,6 +17,8 @@ from napari_medzoo.labels import LabelTable
 from napari_medzoo.preprocess.recipe import Preprocessing
 from napari_medzoo.settings import Settings
 
+from .lesion_settings import Lesions
+
 RECIPES = Path(__file__).parent / "recipes"
 
 IGNORED = 255
@@ -45,6 +47,11 @@ class Synthesis(Settings):
     bias_field: tuple[float, float] = (0.0, 0.5)
     gamma: float = 0.3
     noise: tuple[float, float] = (0.0, 0.06)
+    grain: tuple[float, float] = Field(
+        (0.3, 1.0),
+        description="How much of a class's spread is left. The priors' spread was measured in real scans, with the "
+        "noise, shading and partial volume in it that the synthesis adds by itself.",
+    )
     blur_mm: tuple[float, float] = (0.3, 0.9)
     slice_mm: tuple[float, float] = (2.0, 6.0)
     slice_share: float = Field(0.25, description="How often one axis has thick slices.")
@@ -54,6 +61,10 @@ class Synthesis(Settings):
     stripped_share: float = Field(0.4, description="How often the head is stripped to the brain.")
     cut_share: float = Field(0.2, description="How often part of the field of view is missing.")
     missing_share: float = Field(0.0, ge=0, lt=1, description="How often each modality but one is missing (all 0).")
+    misaligned_mm: float = Field(
+        0.0, ge=0, description="How far every modality but the first lies beside it, at most, in every axis."
+    )
+    lesions: Lesions | None = None
 
 
 class DataSource(Settings):
@@ -154,6 +165,7 @@ class Recipe(Settings):
     architecture: str
     settings: Mapping[str, Any] = Field(default_factory=dict)
     modalities: tuple[str, ...] = ("any",)
+    accepts: tuple[tuple[str, ...], ...] = Field((), description="The card's `accepts`.")
     label_scheme: str
     labels: tuple[CardLabel, ...] = Field((), description="The label table, where `label_scheme` is not built in.")
     channels: tuple[int, ...]
@@ -161,7 +173,9 @@ class Recipe(Settings):
         default_factory=dict, description="Index in the label maps or references → index that is learnt instead."
     )
     preprocessing: Preprocessing
-    inference_patch: tuple[int, int, int] = (160, 160, 160)
+    inference_patch: tuple[int, int, int] = Field(
+        (160, 160, 160), description="Voxels that the network is given per tile; enlarged to the next size it takes."
+    )
     inference_whole: bool = Field(True, description="The card's `whole`.")
     keep_largest: bool = Field(False, description="The card's `keep_largest`.")
 
@@ -231,7 +245,9 @@ class Recipe(Settings):
 
 
 def read_recipe(path: Path) -> Recipe:
-    """Read a recipe by path, or one of `RECIPES` by its bare name.
+    """Read a recipe by path, or one of `RECIPES` by its bare name (``thesis/iseg2017``).
+
+    A relative file of folds is looked for beside the recipe first.
 
     Raises
     ------
@@ -241,12 +257,21 @@ def read_recipe(path: Path) -> Recipe:
     if not path.exists() and (RECIPES / path).with_suffix(".yaml").exists():
         path = (RECIPES / path).with_suffix(".yaml")
     try:
-        return Recipe.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if isinstance(content, dict) and "networks" in content:
+            raise MedzooError(f"{path}: compares networks by one recipe; run 'medzoo-train benchmark {path.stem}'.")
+        recipe = Recipe.model_validate(content)
     except OSError as error:
-        known = ", ".join(sorted(file.stem for file in RECIPES.glob("*.yaml")))
+        known = ", ".join(
+            sorted(file.relative_to(RECIPES).with_suffix("").as_posix() for file in RECIPES.rglob("*.yaml"))
+        )
         raise MedzooError(f"{path}: no such recipe; those that come with the package are: {known}.") from error
     except (ValidationError, yaml.YAMLError) as error:
         raise MedzooError(f"{path}: not a recipe: {error}") from error
+    beside = path.parent / recipe.folds.file if recipe.folds and recipe.folds.file else None
+    if recipe.folds is None or beside is None or not beside.exists():
+        return recipe
+    return recipe.model_copy(update={"folds": recipe.folds.model_copy(update={"file": beside})})
 
 
 def data_folder() -> Path:

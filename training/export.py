@@ -79,6 +79,7 @@ def card_of(recipe: Recipe, network: nn.Module, checksum: str = "0" * 64, comman
         architecture=recipe.architecture,
         settings=_settings(recipe),
         modalities=recipe.modalities,
+        accepts=recipe.accepts,
         label_scheme=recipe.label_scheme,
         labels=recipe.labels,
         channels=recipe.channels,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -18,9 +18,14 @@ from napari_medzoo.label_mappings import compose, find_mapping
 
 from .config import Recipe
 
+if TYPE_CHECKING:
+    from .lesion_sites import Sites
+
 # What the label maps draw inside or beside another structure, and what it is learnt as: choroid plexus is
-# part of the ventricle it lies in, a white-matter lesion of the white matter (as in SynthSeg's own list).
+# part of the ventricle it lies in, a white-matter lesion of the white matter (as in SynthSeg's own list) unless the
+# recipe has a word for lesions.
 PARTS = {25: 2, 57: 41, 136: 4, 137: 5, 163: 43, 164: 44}
+LESIONS = {25: 77, 57: 77}
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,11 @@ class LabelMaps:
         return np.minimum(np.arange(len(other)), other)
 
     @cached_property
+    def lesion_sites(self) -> dict[int, Sites]:
+        """Where lesions may lie, by the number of the map; `lesion_sites.sites_of` fills it."""
+        return {}
+
+    @cached_property
     def tissue_members(self) -> tuple[tuple[int, ...], ...]:
         """FreeSurfer-style indices of each tissue, in the order of the tissues' numbers."""
         members: list[list[int]] = [[] for _ in range(self.t1w_means.shape[1])]
@@ -86,10 +96,32 @@ class LabelMaps:
         A recipe of another built-in numbering learns what the declared mapping from FreeSurfer's makes of a class.
         """
         channels = {index: number for number, index in enumerate(recipe.channels)}
-        wholes = [PARTS.get(int(index), int(index)) for index in self.indices]
-        mapped = compose(find_mapping("aseg", recipe.label_scheme) or ("aseg",), wholes) | dict(recipe.merge)
+        chain = find_mapping("aseg", recipe.label_scheme) or ("aseg",)
+        learns_lesions = compose(chain, LESIONS.values()).get(77) in channels
+        whole_of = PARTS | LESIONS if learns_lesions else PARTS
+        wholes = [whole_of.get(int(index), int(index)) for index in self.indices]
+        mapped = compose(chain, wholes) | dict(recipe.merge)
         learnt = [mapped.get(index, 0) for index in wholes]
         return torch.tensor([channels.get(index, 0) for index in learnt], device=self.device)
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A label map laid into a patch.
+
+    Attributes
+    ----------
+    number : int
+        Which map.
+    voxels : torch.Tensor
+        ``(X, Y, Z) int32``: the voxel of the flattened map that each voxel of the patch was taken from.
+    classes : torch.Tensor
+        ``(X, Y, Z) int32`` class numbers; 0 outside of the map.
+    """
+
+    number: int
+    voxels: Tensor
+    classes: Tensor
 
 
 def pack(folder: Path, output: Path) -> Path:

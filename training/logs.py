@@ -195,6 +195,8 @@ class Log(pl.Callback):
 
     def _show_patch(self, events: SummaryWriter, trainer: pl.Trainer, module: Training) -> None:
         """What the network makes of one fresh training pair: there are no cases to validate on."""
+        from napari_medzoo.models.blocks import crop_to
+
         from .held_out import draw, hard_dice
 
         scan, target = _data(trainer).pair(trainer.global_step)
@@ -202,6 +204,7 @@ class Log(pl.Callback):
         with torch.inference_mode(), trainer.precision_plugin.forward_context():
             channels = module.network(scan[None])[0].argmax(dim=0).cpu().numpy()
         module.network.train()
+        scan, target = crop_to(scan, channels.shape), crop_to(target, channels.shape)  # valid convolutions
         dice = hard_dice(channels, target.cpu().numpy(), len(self._recipe.channels))
         mean = float(np.nanmean(dice)) if np.isfinite(dice).any() else 0.0
         self._write_dice(events, dice, mean, trainer.global_step)

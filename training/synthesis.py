@@ -9,6 +9,8 @@ modalities is made of one head, see `contrasts`; face and neck get a texture, se
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -17,10 +19,11 @@ from torch import Tensor
 
 from napari_medzoo.errors import MedzooError
 
-from .acquisition import acquire, bias_field, draw_spacing, normalise, upsample
+from .acquisition import acquire, along, bias_field, draw_spacing, normalise, upsample
 from .config import Recipe, Stage, Synthesis
 from .contrasts import CONTRASTS, FIRST_OUTSIDE, Weights, class_weights, draw_tissues
-from .labelmaps import LabelMaps
+from .labelmaps import LabelMaps, Placed
+from .lesions import lesion_tissues, mark_lesions, mix_in, paint, without_lesions
 from .texture import draw_bands, fold_texture
 
 ANY_CONTRAST = ("any", "unknown")
@@ -65,12 +68,20 @@ def synthesise(
     assert settings is not None  # the recipe's own check; a recipe has label maps or real cases
     noise = torch.Generator(maps.device).manual_seed(int(random.integers(2**62)))
     voxel_mm = random.uniform(*stage.voxel_mm)
-    classes = deform(maps, stage.patch, voxel_mm, settings, random, noise)
+    placed = deform(maps, stage.patch, voxel_mm, settings, random, noise)
+    classes, painted = placed.classes, None
+    if settings.lesions:
+        classes = _look_up(without_lesions(maps), classes).int()
+        painted = paint(maps, placed, voxel_mm, settings.lesions, random, noise)
     kept = _kept(maps, classes, settings, random)
     target = _look_up(channel_of, classes)
+    if painted is not None:
+        target = mark_lesions(target, painted, maps, channel_of)
 
     count = len(recipe.modalities)
     tissues = draw_tissues(maps, random)
+    if painted is not None:
+        tissues = lesion_tissues(tissues, random)
     present = random.random(count) >= settings.missing_share
     present[random.integers(count)] = True
     thick_axis = int(random.integers(3)) if random.random() < settings.slice_share else None
@@ -79,8 +90,13 @@ def synthesise(
     scan = torch.zeros((count, *classes.shape), device=maps.device)
     for number, modality in enumerate(recipe.modalities):
         if present[number]:
-            weights = CONTRASTS[_contrast(modality, settings, random)](tissues, random)
-            signal = _signal(maps, classes, patches, folds, weights, random, noise)
+            contrast = _contrast(modality, settings, random)
+            weights = CONTRASTS[contrast](tissues, random)
+            weights = weights[0], weights[1] * random.uniform(*settings.grain)
+            mix = None if painted is None else partial(mix_in, painted=painted, maps=maps, flair=contrast == "flair")
+            signal = _signal(maps, classes, patches, folds, weights, random, noise, mix)
+            if settings.misaligned_mm and present[:number].any():
+                signal = _moved(signal, random.uniform(-1, 1, 3) * settings.misaligned_mm / voxel_mm)
             spacing = draw_spacing(voxel_mm, settings, random, _thick_axis(thick_axis, count, random))
             measured = _measure(signal, voxel_mm, spacing, settings, random, noise)
             if kept is not None:
@@ -98,12 +114,13 @@ def deform(
     settings: Synthesis,
     random: np.random.Generator,
     noise: torch.Generator,
-) -> Tensor:
-    """A random label map under a random affine and a smooth displacement: ``(X, Y, Z) int32`` class numbers.
+) -> Placed:
+    """A random label map under a random affine and a smooth displacement.
 
     Half of the results are mirrored, with the classes of left and right exchanged. Outside of the map is class 0.
     """
-    labels = maps.maps[random.integers(len(maps.maps))]
+    number = int(random.integers(len(maps.maps)))
+    labels = maps.maps[number]
     device = labels.device
     turn = _rotation(np.deg2rad(random.uniform(-1, 1, 3) * settings.rotation_deg))
     shear = np.eye(3) + np.triu(random.uniform(-1, 1, (3, 3)) * settings.shear, 1)
@@ -125,7 +142,7 @@ def deform(
         inside &= nearest == voxel
         flat.mul_(length).add_(nearest)
     classes = labels.reshape(-1).index_select(0, flat.reshape(-1)).reshape(patch).int().mul_(inside)
-    return _look_up(maps.mirrored, classes).int() if mirror else classes
+    return Placed(number, flat, _look_up(maps.mirrored, classes).int() if mirror else classes)
 
 
 def _look_up(table: Tensor, classes: Tensor) -> Tensor:
@@ -232,6 +249,7 @@ def _signal(
     weights: Weights,
     random: np.random.Generator,
     noise: torch.Generator,
+    mix: Callable[..., Tensor] | None,
 ) -> Tensor:
     """What the tissues send before any fault of the scanner, ``(X, Y, Z) float32``, not negative."""
     table = np.stack(class_weights(maps, weights, random)).astype(np.float32)
@@ -239,9 +257,24 @@ def _signal(
         table[:, 0] = 0
     means, grain, rough = torch.from_numpy(table).to(classes.device)
     even = _look_up(means, classes)
+    if mix is not None:
+        even = mix(even, means=means)
     signal = torch.randn(classes.shape, generator=noise, device=classes.device).mul_(_look_up(grain, classes))
     signal.add_(even if folds is None else fold_texture(even, folds, random))
     return signal.addcmul_(_look_up(rough, classes), patches).clamp_(min=0)
+
+
+def _moved(signal: Tensor, shift: NDArray[np.float64]) -> Tensor:
+    """`signal` ``(X, Y, Z)`` moved by up to a voxel in every axis, as registration leaves a modality beside the others.
+
+    Over a patch the rest of a small rotation is hardly another thing.
+    """
+    for axis, part in enumerate(shift.clip(-1, 1)):
+        size = signal.shape[axis]
+        neighbours = (np.arange(size) + (1 if part > 0 else -1)).clip(0, size - 1)
+        matrix = (1 - abs(part)) * np.eye(size) + abs(part) * np.eye(size)[neighbours]
+        signal = along(signal, axis, matrix.astype(np.float32))
+    return signal
 
 
 def _measure(

@@ -24,6 +24,7 @@ from napari_medzoo.study import MODALITIES, Study, Volume
 
 from .config import RECIPES, Recipe, read_recipe
 from .gif import GIF_TO_ASEG
+from .lesion_validation import TITLE, has_lesions, score_lesions
 from .pictures import save_picture, save_volumes
 
 SUBCORTICAL = (10, 11, 12, 13, 17, 18, 4, 49, 50, 51, 52, 53, 54, 43, 16)
@@ -256,10 +257,16 @@ def _held_out(key: str, trial: Trial) -> Figures:
     yield f"Dice, mean of {table.shape[1]} classes, {about}", float(np.nanmean(np.nanmean(table, axis=0)))
 
 
-def _has_tissue(trial: Trial) -> bool:
-    """Whether grey and white matter can be told from the card's labels."""
-    chain = find_mapping(trial.scheme, "tissue")
-    return set(TISSUES) <= set(compose(chain, trial.card.channels).values()) if chain else False
+def _tissue_from(*alone: str) -> Callable[[Trial], bool]:
+    """Cards that label grey and white matter, and take each of these modalities alone."""
+
+    def suits(trial: Trial) -> bool:
+        chain = find_mapping(trial.scheme, "tissue")
+        told = set(TISSUES) <= set(compose(chain, trial.card.channels).values()) if chain else False
+        parts = (trial.card.modalities, *trial.card.accepts)
+        return told and (("any",) in parts or all((key,) in parts for key in alone))
+
+    return suits
 
 
 def _has_fold(trial: Trial) -> bool:
@@ -270,22 +277,29 @@ CASES = {
     "ixi012": Case(
         "IXI012, full head, 2 mm, DLMUSE labels",
         _against(_with_labels("structures/ixi012/T1w.nii.gz", "structures/ixi012/dlmuse.nii.gz", "muse")),
-        _has_tissue,
+        _tissue_from("t1w"),
     ),
     "fsaverage": Case(
         "fsaverage, stripped, 1 mm, FreeSurfer labels",
         _against(_with_labels("structures/fsaverage/brain.mgz", "structures/fsaverage/aseg.mgz", "aseg")),
-        _has_tissue,
+        _tissue_from("t1w"),
     ),
     "mni152": Case(
         "MNI152 template, stripped, 1 mm, its own grey- and white-matter maps",
         _against(lambda data: (load_sample("mni152"), sample_reference("mni152"))),
-        _has_tissue,
+        _tissue_from("t1w"),
     ),
-    "contrasts": Case("One MS patient, stripped, 1 mm: T1w, T2w and FLAIR, each alone", _agreement, _has_tissue),
+    "contrasts": Case(
+        "One MS patient, stripped, 1 mm: T1w, T2w and FLAIR, each alone",
+        _agreement,
+        _tissue_from("t1w", "t2w", "flair"),
+    ),
     "t2_gif": Case(
-        "T2w with dark fluid, 5.5 mm slices, full head, GIF labels of the same person's T1w", _thick_slices, _has_tissue
+        "T2w with dark fluid, 5.5 mm slices, full head, GIF labels of the same person's T1w",
+        _thick_slices,
+        _tissue_from("t2w"),
     ),
+    "lesions": Case(TITLE, score_lesions, has_lesions),
     "held_out": Case("The fold that was held out of training", _held_out, _has_fold),
 }
 """Key → scans that the training has not seen."""

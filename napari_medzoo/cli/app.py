@@ -12,10 +12,13 @@ from typer.core import TyperGroup
 
 from napari_medzoo.cli.demo import demo
 from napari_medzoo.cli.evaluate import evaluate
+from napari_medzoo.cli.features import features
+from napari_medzoo.cli.lesions import lesions
 from napari_medzoo.cli.models import models
 from napari_medzoo.cli.prepare import prepare
 from napari_medzoo.cli.segment import segment
 from napari_medzoo.cli.show import say
+from napari_medzoo.cli.surfaces import surfaces
 from napari_medzoo.cli.window import open_window
 from napari_medzoo.errors import MedzooError
 
@@ -30,6 +33,9 @@ Research use only, not for diagnosis.
   medzoo segment T1.nii.gz --output labels.nii.gz        labels, volumes and provenance
   medzoo evaluate labels.nii.gz reference.nii.gz         Dice, HD95, ASSD, NSD, volumes
   medzoo prepare T1.nii.gz FLAIR.nii.gz --output ready   aligned and normalised volumes
+  medzoo features T1.nii.gz --output seen                what the network sees
+  medzoo lesions labels.nii.gz --output lesions.tsv      volume, place and region of each lesion
+  medzoo surfaces labels.nii.gz --output meshes          STL, PLY or OBJ of each structure
   medzoo open T1.nii.gz                                  the same in napari
 
 'medzoo COMMAND --help' explains each. Exit codes: 0 done, 1 an error (one sentence on stderr) or a failed
@@ -66,6 +72,9 @@ app.command()(segment)
 app.command()(evaluate)
 app.command()(prepare)
 app.command()(models)
+app.command()(features)
+app.command()(lesions)
+app.command()(surfaces)
 app.command()(demo)
 app.command("open")(open_window)
 

@@ -135,12 +135,12 @@ def features(
 
     yield from wait_for_discarded()
     ready = prepared or (yield from prepare(study, card.preprocessing, modalities))
-    data = np.stack([ready.volume(key).data for key in modalities])
+    data = ready.stack(card.channels_for(modalities))
 
     def start() -> tuple[TorchRunner, Plan, NDArray[np.float32], tuple[Watch, ...]]:
         plan = make_plan(card, ready.grid.shape, device=device, backend="torch", precision=precision, threads=threads)
         plan = plan.model_copy(update={"patch": fitting_patch(plan.patch, plan.padded)})
-        found = find_layers(build_network(card, "meta"), len(modalities), plan.patch)
+        found = find_layers(build_network(card, "meta"), len(card.modalities), plan.patch)
         chosen = _choose(card, found, layers)
         _require_memory(sum(min(count, layer.channels) for layer in chosen), ready.target)
         padded, (_, *inner) = pad(data, plan.padded)

@@ -48,7 +48,7 @@ def predict(
     Parameters
     ----------
     study : Study
-        Holds the modalities that the card needs; others are left alone.
+        Holds the modalities that the card needs, or a part that it accepts; others are left alone.
     card : ModelCard
     grid : str, optional
         The modality on whose grid the result lies; default the model's first.
@@ -89,8 +89,8 @@ def predict(
     yield from wait_for_discarded()
     ready = prepared or (yield from prepare(study, card.preprocessing, wanted, reference=modalities[0]))
     _require(ready, wanted)
-    rows = [ready.modalities.index(key) for key in modalities]
-    data = ready.data if rows == list(range(len(ready.modalities))) else ready.data[rows]
+    inputs = card.channels_for(modalities)
+    data = ready.stack(inputs)
     shape = ready.grid.shape
 
     clock = time.perf_counter()
@@ -129,7 +129,10 @@ def predict(
     labels = indices.astype(np.min_scalar_type(int(indices.max())))[channels]
 
     record = provenance(study, card, used, ready, wanted, grid, timings)
-    warnings = [*study.warnings, *ready.warnings, *_left_out(study, card, modalities)]
+    missing = [key for key, found in zip(card.modalities, inputs, strict=True) if found is None]
+    if missing:
+        record["missing_modalities"] = missing
+    warnings = [*study.warnings, *ready.warnings, *_left_out(study, card, modalities, missing)]
     if removed is not None:
         volume = removed * target.voxel_volume_ml
         record["removed_apart_from_largest_ml"] = round(volume, 3)
@@ -161,7 +164,9 @@ def _require(prepared: Prepared, modalities: tuple[str, ...]) -> None:
         raise MedzooError(f"The prepared study lacks {describe(missing)}; prepare it with {describe(modalities)}.")
 
 
-def _left_out(study: Study, card: ModelCard, used: tuple[str, ...]) -> tuple[str, ...]:
+def _left_out(study: Study, card: ModelCard, used: tuple[str, ...], missing: list[str]) -> tuple[str, ...]:
+    if missing:
+        return (f"Model '{card.name}' was given {describe(used)} without {describe(missing)}: expect less of it.",)
     others = [key for key in study.modalities if key not in used]
     if len(card.modalities) > 1 or not others:
         return ()

@@ -115,7 +115,6 @@ def begin(
     yield from wait_for_discarded()
     wanted = modalities if grid in modalities else (*modalities, grid)
     ready = prepared or (yield from prepare(study, card.preprocessing, wanted, reference=modalities[0]))
-    rows = [ready.modalities.index(key) for key in modalities]
 
     def start() -> tuple[Plan, Runner]:
         plan = make_plan(card, ready.grid.shape, device=device, backend=backend, precision=precision, threads=threads)
@@ -123,7 +122,7 @@ def begin(
 
     plan, runner = yield from in_background(start, Progress("Loading model"))
     transform = None if grid == ready.reference else ready.transforms[grid]
-    return Run(ready, ready.data[rows], plan, runner, study[grid].grid, transform)
+    return Run(ready, ready.stack(card.channels_for(modalities)), plan, runner, study[grid].grid, transform)
 
 
 def labels_of(channels: NDArray[Any], card: ModelCard, grid: Grid) -> Segmentation:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,6 +59,16 @@ class Prepared:
         if modality not in self.modalities:
             raise MedzooError(f"{modality!r} was not prepared; choose one of: {', '.join(self.modalities)}.")
         return Volume(self.data[self.modalities.index(modality)], self.grid, modality)
+
+    def stack(self, modalities: Sequence[str | None]) -> NDArray[np.float32]:
+        """``(C, X, Y, Z) float32``: the channels in this order, 0 for None; not a copy where they are as they lie."""
+        if tuple(modalities) == self.modalities:
+            return self.data
+        stacked = np.zeros((len(modalities), *self.grid.shape), dtype=np.float32)
+        for channel, key in enumerate(modalities):
+            if key is not None:
+                stacked[channel] = self.volume(key).data
+        return stacked
 
     def restore(
         self, labels: NDArray[Any], target: Grid | None = None, transform: ArrayLike | None = None

@@ -70,6 +70,10 @@ def test_a_card_cannot_be_changed(tmp_path: Path) -> None:
         ({"colour": "red"}, "colour"),
         ({"modalities": ["t1w", "any"]}, "'any' alone"),
         ({"modalities": ["ct"]}, "modalities must be of"),
+        *(
+            ({"modalities": ["t1w", "flair"], "accepts": [part]}, "'accepts' must list parts")
+            for part in ([], ["flair", "t1w"], ["t2w"], ["t1w", "flair"])
+        ),
         ({"label_scheme": "mine"}, "label_scheme must be one of"),
         ({"labels": OWN, "label_scheme": "mine", "channels": [0, 1, 3]}, "no index 3"),
         ({"labels": OWN, "label_scheme": "aseg", "channels": [0, 1, 2]}, "label_scheme other than"),
@@ -182,6 +186,21 @@ def test_missing_modality_names_the_remedy_and_other_models(own_cards: Path) -> 
 def test_choose_keeps_the_cards_order(tmp_path: Path) -> None:
     card = make_card(tmp_path, modalities=("flair", "t1w"))
     assert card.choose(study("t1w", "t2w", "flair")) == ("flair", "t1w")
+
+
+def test_accepted_parts_stand_in_for_all_modalities(own_cards: Path) -> None:
+    """The largest part that the study has; missing channels are named None."""
+    card = make_card(own_cards, modalities=("t1w", "t2w", "flair"), accepts=(("flair",), ("t1w", "flair")))
+    assert card.choose(study("flair", "t1w", "t2w")) == ("t1w", "t2w", "flair")
+    assert card.choose(study("flair", "t1w")) == ("t1w", "flair")
+    assert card.choose(study("t2w", "flair")) == ("flair",)
+    assert card.channels_for(("t1w", "flair")) == ("t1w", None, "flair")
+    assert card.channels_for(("t1w", "t2w", "flair")) == ("t1w", "t2w", "flair")
+    with pytest.raises(MedzooError, match=r"needs T1w, T2w and FLAIR or FLAIR or T1w and FLAIR\. Add"):
+        card.choose(study("t1w"))
+    other = card.model_copy(update={"name": "other", "accepts": ()})
+    with pytest.raises(MedzooError, match=r"choose one of:.*tiny"):
+        other.choose(study("flair"))
 
 
 @pytest.mark.parametrize(

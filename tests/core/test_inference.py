@@ -178,6 +178,24 @@ def test_a_one_input_model_says_what_it_left_out(nearest: ModelCard) -> None:
     assert "Model 'tiny' takes one scan: it was given the T1w and not FLAIR." in result.warnings
 
 
+def test_an_accepted_part_leaves_the_other_channels_empty(nearest: ModelCard, tmp_path: Path) -> None:
+    """The model looks at its first channel: the T1w's labels where that is the T1w, nothing where it is missing."""
+    for modalities, expected in ((("t1w", "t2w"), nearest_labels(scan(RAS))), (("t2w", "t1w"), 0)):
+        card = make_card(
+            tmp_path,
+            "nearest",
+            network=Nearest(2, 5),
+            modalities=modalities,
+            accepts=(("t1w",),),
+            channels=CHANNELS,
+            patch=(16, 12, 20),
+        )
+        result = run(predict(study(), card, backend="torch"))
+        np.testing.assert_array_equal(result.data, np.broadcast_to(expected, RAS.shape))
+        assert result.provenance["missing_modalities"] == ["t2w"]
+        assert "was given T1w without T2w" in " ".join(result.warnings)
+
+
 def test_missing_grid_or_modality_is_refused_before_anything_runs(nearest: ModelCard) -> None:
     with pytest.raises(MedzooError, match="has T1w, not FLAIR"):
         next(predict(study(), nearest, grid="flair"))

@@ -66,7 +66,7 @@ def test_mirroring_keeps_left_on_the_left(label_maps: LabelMaps) -> None:
     maps = set()
     for seed in range(8):
         random, noise = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
-        classes = deform(label_maps, WHOLE, 2.0, STILL, random, noise).long()
+        classes = deform(label_maps, WHOLE, 2.0, STILL, random, noise).classes.long()
         middle = WHOLE[0] // 2
         assert left[classes[: middle - 1]].any() and not right[classes[: middle - 1]].any()
         assert right[classes[middle + 1 :]].any() and not left[classes[middle + 1 :]].any()
@@ -85,7 +85,7 @@ def test_outside_of_the_label_map_is_background_even_where_a_head_touches_its_ed
     )
     noise = torch.Generator().manual_seed(0)
     patch = (200, 240, 210)  # at 1 mm wider than the brain in every axis: the centre does not move
-    classes = deform(filled, patch, 1.0, STILL, np.random.default_rng(0), noise)
+    classes = deform(filled, patch, 1.0, STILL, np.random.default_rng(0), noise).classes
     assert set(classes.unique().tolist()) == {0, 3}
     assert (classes == 3).sum() == 6**3
 
