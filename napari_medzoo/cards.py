@@ -188,6 +188,11 @@ class ModelCard(Settings):
             )
         return path
 
+    @property
+    def needs(self) -> str:
+        """The modalities it takes, and which of them are enough, in words."""
+        return " or ".join(describe(part) for part in (self.modalities, *self.accepts))
+
     def choose(self, study: Study) -> tuple[str, ...]:
         """Which of the study's modalities feed this model's channels, in order.
 
@@ -209,9 +214,8 @@ class ModelCard(Settings):
         missing = [key for key in self.modalities if key not in study.volumes]
         others = [card.name for card in find_cards().values() if _can_run(card, study)]
         instead = f", or choose one of: {', '.join(others)}" if others else ""
-        enough = "".join(f" or {describe(part)}" for part in self.accepts)
         raise MedzooError(
-            f"Study has {describe(study.modalities)}; model '{self.name}' needs {describe(self.modalities)}{enough}. "
+            f"Study has {describe(study.modalities)}; model '{self.name}' needs {self.needs}. "
             f"Add {describe(missing)}{instead}."
         )
 

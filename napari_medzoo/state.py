@@ -274,9 +274,7 @@ def model_note(state: State) -> str:
     card = state.cards.get(state.card)
     if card is None:
         return ""
-    labels = (
-        f"Needs {describe(card.modalities)}; gives {len(card.label_table.foreground)} labels ({card.label_scheme})."
-    )
+    labels = f"Needs {card.needs}; gives {len(card.label_table.foreground)} labels ({card.label_scheme})."
     lines = [card.description, labels]
     if not study_problem(state) and not _problem_of(channels, state):
         taken = channels(state)

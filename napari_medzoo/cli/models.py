@@ -24,16 +24,13 @@ def models(as_json: Annotated[bool, typer.Option("--json", help="As a list of JS
     """
     from napari_medzoo.cards import find_cards, user_cards_folder
     from napari_medzoo.cli.show import table
-    from napari_medzoo.study import describe
 
     cards = find_cards().values()
     if as_json:
         typer.echo(json.dumps([_plain(card) for card in cards], indent=2, ensure_ascii=False))
         return
     rows = [("Name", "Needs", "Labels", "What it is")]
-    rows += [
-        (card.name, describe(card.modalities), str(len(card.label_table.foreground)), card.title) for card in cards
-    ]
+    rows += [(card.name, card.needs, str(len(card.label_table.foreground)), card.title) for card in cards]
     typer.echo(table(rows, numbers=(2,)))
     typer.echo(f"\nYour own cards: {user_cards_folder()}")
 
@@ -45,6 +42,7 @@ def _plain(card: ModelCard) -> dict[str, object]:
         "description": card.description,
         "version": card.version,
         "modalities": list(card.modalities),
+        "accepts": [list(part) for part in card.accepts],
         "label_scheme": card.label_scheme,
         "labels": [
             {"index": label.index, "name": label.name, "color": list(label.color)}
