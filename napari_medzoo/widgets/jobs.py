@@ -55,6 +55,19 @@ def as_steps(function: Callable[[], Any]) -> Steps[Any]:
     return function()
 
 
+class ActivityBar(cancelable_progress):
+    """A line in napari's activity dock whose Cancel button acts at once.
+
+    napari's own only calls back from a loop over the bar, and a job is not one.
+    """
+
+    def cancel(self) -> None:
+        """Pressed by the person."""
+        super().cancel()
+        if self.cancel_callback is not None:
+            self.cancel_callback()
+
+
 class Jobs:
     """Runs one job at a time and keeps ``state.work``, ``state.progress`` and ``state.releasing`` true.
 
@@ -67,7 +80,7 @@ class Jobs:
         self._state = state
         self._worker: GeneratorWorker | None = None
         self._cancelled = threading.Event()
-        self._bar: cancelable_progress | None = None
+        self._bar: ActivityBar | None = None
         self._release = QTimer()
         self._release.setInterval(RELEASE_CHECK_MS)
         self._release.timeout.connect(self._check_release)
@@ -90,7 +103,7 @@ class Jobs:
             raise RuntimeError(f"'{work}' was started while '{self._state.work}' runs")
         self._cancelled = cancelled = threading.Event()
         self._state.work, self._state.progress = work, None
-        self._bar = cancelable_progress(total=0, desc=work, cancel_callback=self.cancel)
+        self._bar = ActivityBar(total=0, desc=work, cancel_callback=self.cancel)
         worker = thread_worker(drive)(steps, cancelled)
         self._worker = worker
         worker.yielded.connect(lambda step: self._stepped(worker, step))

@@ -20,21 +20,15 @@ from napari_medzoo.errors import MedzooError
 from napari_medzoo.labels import Label, LabelTable, Segmentation
 from napari_medzoo.space import Grid
 from napari_medzoo.study import FileInfo, Volume
+from napari_medzoo.widgets.label_names import KEY, label_colormap, table_of
 
 if TYPE_CHECKING:
     from napari.layers import Image, Labels, Layer
-    from napari.utils.colormaps import DirectLabelColormap
 
 SHOWN_AXES = "RAS"
 AXIS_LABELS = ("right", "anterior", "superior")
-KEY = "medzoo"
-"""Key of our entry in a layer's metadata."""
-
 OBLIQUE_DEGREES = 0.5
 """Above this angle a scan counts as oblique (a voxel row of 256 mm leaves the plane by more than 2 mm)."""
-
-UNNAMED_COLOR = (1.0, 0.0, 1.0, 1.0)
-"""Voxels whose value the table does not name: glaring on purpose."""
 
 LayerTuple = tuple[Any, dict[str, Any], str]
 
@@ -57,7 +51,7 @@ def volume_layer(volume: Volume, name: str | None = None, visible: bool = True, 
     tuple
         ``(array, arguments, "image")`` as napari readers return them; the array has axes right, anterior, superior.
     """
-    data, grid = _shown(volume.data, volume.grid)
+    data, grid = as_shown(volume.data, volume.grid)
     arguments = _placed(grid, name or volume.name, visible)
     arguments["metadata"] = {
         KEY: {"grid": volume.grid, "file": volume.file, "modality": volume.modality, "warnings": volume.warnings}
@@ -92,7 +86,7 @@ def segmentation_layer(
     tuple
         ``(array, arguments, "labels")``.
     """
-    data, grid = _shown(segmentation.data, segmentation.grid)
+    data, grid = as_shown(segmentation.data, segmentation.grid)
     arguments = _placed(grid, name, visible)
     arguments["metadata"] = {
         KEY: {
@@ -108,15 +102,6 @@ def segmentation_layer(
     arguments["colormap"] = label_colormap(table)
     arguments["opacity"] = 0.5
     return np.array(data, order="C"), {**arguments, **settings}, "labels"
-
-
-def label_colormap(table: LabelTable) -> DirectLabelColormap:
-    """Give napari the colours of `table`: background clear, values outside the table magenta."""
-    from napari.utils.colormaps import DirectLabelColormap
-
-    colors: dict[int | None, Any] = {None: np.array(UNNAMED_COLOR), 0: np.zeros(4)}
-    colors.update({label.index: np.array([*label.color, 255]) / 255 for label in table.foreground})
-    return DirectLabelColormap(name=table.name, color_dict=colors)
 
 
 def volume_from_layer(layer: Image, modality: str | None = None) -> Volume:
@@ -160,8 +145,9 @@ def segmentation_from_layer(layer: Labels, table: LabelTable | None = None) -> S
     data, grid = _as_read(layer)
     if data.dtype == bool:
         data = data.astype(np.uint8)
-    chosen = table or ours.get("table") or _table_of(layer, data)
-    return Segmentation(data, grid, chosen, ours.get("provenance", {}), tuple(ours.get("warnings", ())))
+    return Segmentation(
+        data, grid, table or table_of(layer), ours.get("provenance", {}), tuple(ours.get("warnings", ()))
+    )
 
 
 def with_painted(segmentation: Segmentation) -> Segmentation:
@@ -185,6 +171,20 @@ def file_of(layer: Layer) -> FileInfo | None:
     return _ours(layer).get("file")
 
 
+def as_shown(data: NDArray[Any], grid: Grid) -> tuple[NDArray[Any], Grid]:
+    """``(X, Y, Z)`` data as a layer has them: along right, anterior, superior; a view, with its grid."""
+    return nib.orientations.apply_orientation(data, grid.orientation_to(SHOWN_AXES)), grid.reoriented(SHOWN_AXES)
+
+
+def grid_of(layer: Layer) -> Grid:
+    """Where the voxels of a 3D layer's array lie, in mm, whatever scale, rotation, shift or unit it has in napari."""
+    corner = np.array(layer.data_to_world((0, 0, 0)), dtype=np.float64)
+    affine = np.eye(4)
+    affine[:3, :3] = np.column_stack([np.array(layer.data_to_world(unit)) - corner for unit in np.eye(3)])
+    affine[:3, 3] = corner
+    return Grid(tuple(layer.data.shape), np.diag([*_millimetres(layer), 1.0]) @ affine)
+
+
 def oblique_degrees(grid: Grid) -> float:
     """The largest angle between a voxel axis and the world axis nearest to it."""
     directions = np.abs(grid.reoriented(SHOWN_AXES).affine[:3, :3]) / np.array(grid.reoriented(SHOWN_AXES).spacing)
@@ -206,10 +206,6 @@ def oblique_note(volumes: Iterable[Volume]) -> str:
 def quiet_about_tilt() -> None:
     """Stop napari from warning of every single oblique slice: `oblique_note` has said it once."""
     warnings.filterwarnings("ignore", message="Non-orthogonal slicing is being requested")
-
-
-def _shown(data: NDArray[Any], grid: Grid) -> tuple[NDArray[Any], Grid]:
-    return nib.orientations.apply_orientation(data, grid.orientation_to(SHOWN_AXES)), grid.reoriented(SHOWN_AXES)
 
 
 def _placed(grid: Grid, name: str, visible: bool) -> dict[str, Any]:
@@ -244,27 +240,17 @@ def _as_read(layer: Layer) -> tuple[NDArray[Any], Grid]:
     if getattr(layer, "rgb", False) or getattr(layer, "multiscale", False) or layer.ndim != 3:
         raise MedzooError(f"Layer '{layer.name}' is not one 3D greyscale array; choose a single 3D scan.")
     data = np.asarray(layer.data)
-    world = _world_affine(layer)
+    world = grid_of(layer)
     entry = _ours(layer)
     if not entry:
-        return data, Grid(data.shape, world)
+        return data, world
     grid: Grid = entry["grid"]
     shown = grid.reoriented(SHOWN_AXES)
-    moved = world @ np.linalg.inv(shown.affine)
+    moved = world.affine @ np.linalg.inv(shown.affine)
     data = nib.orientations.apply_orientation(data, shown.orientation_to(grid.axis_codes))
-    if Grid(shown.shape, world).same_as(shown, tolerance_mm=1e-3):
+    if world.same_as(shown, tolerance_mm=1e-3):
         return data, grid
     return data, Grid(grid.shape, moved @ grid.affine)
-
-
-def _world_affine(layer: Layer) -> NDArray[np.float64]:
-    """``(4, 4)``: indices of the layer's array to RAS+ mm, with whatever scale, translation or rotation it has."""
-    corner = np.array(layer.data_to_world((0, 0, 0)), dtype=np.float64)
-    columns = [np.array(layer.data_to_world(unit), dtype=np.float64) - corner for unit in np.eye(3)]
-    affine = np.eye(4)
-    affine[:3, :3] = np.column_stack(columns)
-    affine[:3, 3] = corner
-    return np.diag([*_millimetres(layer), 1.0]) @ affine
 
 
 def _millimetres(layer: Layer) -> list[float]:
@@ -277,18 +263,3 @@ def _foreign(layer: Layer) -> str:
         f"layer '{layer.name}' was not opened by MedZoo: its axes 0, 1, 2 are taken as right, anterior, superior "
         "in mm; open the file with MedZoo if that is wrong"
     )
-
-
-def _table_of(layer: Labels, data: NDArray[Any]) -> LabelTable:
-    features = layer.features
-    names: dict[int, str] = {}
-    if {"index", "name"} <= set(features.columns):
-        names = dict(zip(features["index"].astype(int), features["name"].astype(str), strict=True))
-    labels = []
-    for value in np.unique(data):
-        color = layer.get_color(int(value))
-        rgb = np.zeros(3) if color is None else np.asarray(color)[:3]
-        red, green, blue = (round(float(part) * 255) for part in rgb)
-        if value > 0:
-            labels.append(Label(int(value), names.get(int(value), f"label {value}"), (red, green, blue)))
-    return LabelTable(layer.name, tuple(labels))

@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Labels
-from napari.utils.notifications import show_error, show_warning
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFileDialog, QLabel, QScrollArea, QVBoxLayout, QWidget
+from napari.utils.notifications import show_error, show_info, show_warning
 
 from napari_medzoo import state as possible
 from napari_medzoo.cards import find_cards
@@ -22,23 +20,23 @@ from napari_medzoo.progress import run
 from napari_medzoo.state import Slot, State
 from napari_medzoo.study import FileInfo, Study
 from napari_medzoo.widgets import layers as adapter
-from napari_medzoo.widgets import tasks
+from napari_medzoo.widgets import tasks, view
+from napari_medzoo.widgets.asking import ask_files, ask_folder, ask_labels_file
+from napari_medzoo.widgets.docks import open_dock
 from napari_medzoo.widgets.jobs import Jobs
-from napari_medzoo.widgets.parts import Fold
-from napari_medzoo.widgets.result_views import ResultView, ScoreView
+from napari_medzoo.widgets.panel_views import PanelViews
+from napari_medzoo.widgets.preferences import follow, preferences
+from napari_medzoo.widgets.saving import save_labels
 from napari_medzoo.widgets.shown import Shown
-from napari_medzoo.widgets.views import ModelView, PlaneView, PrepareView, RunView, StudyView, paths_of
 
 if TYPE_CHECKING:
     import napari
 
+    from napari_medzoo.error_maps import Place
     from napari_medzoo.preprocess import Prepared
 
-RESEARCH_ONLY = "Research use only, not for diagnosis"
-DEFAULT_CARD = "structures"
 
-
-class MedzooPanel(QWidget):
+class MedzooPanel(PanelViews):
     """From a study to named, coloured, scored labels.
 
     Parameters
@@ -58,49 +56,18 @@ class MedzooPanel(QWidget):
         super().__init__()
         self.viewer = napari_viewer
         self.shown = Shown(napari_viewer)
-        self.state = State()
+        self._scored: tuple[Segmentation, Segmentation | Path, str, str] | None = None  # what the report is of
+        chosen = follow()
+        self.state = State(device=chosen.device)
         self.jobs = Jobs(self.state)
-        self.setAcceptDrops(True)
-        self._build()
         self._connect()
         self._find_models()
-        for widget in self._views:
-            widget.refresh(self.state)
+        self.refresh(self.state)
         self._offer_layers()
 
-    def _build(self) -> None:
-        self.study_view, self.prepare_view, self.model_view = StudyView(), PrepareView(), ModelView()
-        self.result_view, self.score_view = ResultView(), ScoreView()
-        self.run_view, self.plane_view = RunView(), PlaneView()
-        sections = (self.study_view, self.prepare_view, self.model_view, self.result_view, self.score_view)
-        self._views = (*sections, self.run_view)
-        inside = QWidget()
-        column = QVBoxLayout(inside)
-        column.setContentsMargins(4, 4, 4, 4)
-        folded = (self.prepare_view, self.score_view)
-        self.folds = {section: Fold(section.title, section, section not in folded) for section in sections}
-        for fold in self.folds.values():
-            column.addWidget(fold)
-        column.addStretch()
-        self.scroll = QScrollArea()
-        self.scroll.setWidgetResizable(True)
-        self.scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.scroll.setWidget(inside)
-        self.banner = QLabel(RESEARCH_ONLY)
-        self.banner.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self.banner.setStyleSheet("background: #7a4b00; color: white; font-weight: bold; padding: 4px;")
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(2)
-        layout.addWidget(self.plane_view)
-        layout.addWidget(self.scroll, 1)
-        layout.addWidget(self.run_view)
-        layout.addWidget(self.banner)
-        self.setMinimumWidth(420)
-
     def _connect(self) -> None:
-        self.study_view.files_wanted.connect(self._ask_files)
-        self.study_view.folder_wanted.connect(self._ask_folder)
+        self.study_view.files_wanted.connect(lambda: self.open_paths(ask_files(self)))
+        self.study_view.folder_wanted.connect(lambda: self.open_paths(ask_folder(self)))
         self.study_view.layers_wanted.connect(self.use_layers)
         self.study_view.clear_wanted.connect(self.clear)
         self.study_view.modality_chosen.connect(self.mark)
@@ -113,21 +80,24 @@ class MedzooPanel(QWidget):
         self.result_view.save_wanted.connect(self._ask_save)
         self.result_view.label_chosen.connect(self.shown.go_to)
         self.score_view.score_wanted.connect(self.score)
+        self.score_view.label_chosen.connect(self.go_to_worst)
         self.plane_view.plane_chosen.connect(self.shown.turn_to)
-        self.plane_view.convention_chosen.connect(self.shown.use_convention)
-        self.state.events.connect(self._changed)
+        self.plane_view.convention_chosen.connect(lambda convention: setattr(view.LOOK, "convention", convention))
+        self.dock_view.dock_wanted.connect(lambda key: open_dock(self.viewer, key))
+        view.LOOK.events.convention.connect(self._convention_changed)
+        self.paths_dropped.connect(self.open_paths)
+        self.state.events.connect(lambda info: self.refresh(self.state, info.signal.name))
         for event in self._layer_events():
             event.connect(self._offer_layers)
         self.destroyed.connect(_Farewell(self))
 
+    def _convention_changed(self, convention: str) -> None:
+        self.plane_view.show_convention(convention)
+        self.shown.turn_round()
+
     def _layer_events(self) -> tuple[Any, ...]:
         events = self.viewer.layers.events
         return events.inserted, events.removed, events.reordered
-
-    def _changed(self, info: Any) -> None:
-        for widget in self._views:
-            if info.signal.name in widget.fields:
-                widget.refresh(self.state)
 
     def _offer_layers(self, event: Any = None) -> None:
         self.score_view.offer_layers(self.shown.label_layers(), self.shown.result)
@@ -166,7 +136,7 @@ class MedzooPanel(QWidget):
     def _show_scans(self, scans: tasks.Scans) -> None:
         self.shown.add_scans([slot.volume for slot in scans.slots])
         for labels in scans.labels:
-            self.shown.add_labels(labels.segmentation, labels.path.name)
+            self.shown.add_labels(labels.segmentation, labels.path.name, path=labels.path)
         if not self.state.slots:
             self.state.study_name = scans.name
         self._add_slots(scans.slots)
@@ -200,7 +170,8 @@ class MedzooPanel(QWidget):
             show_error(str(error))
         names = list(self.state.cards)
         if names:
-            self.state.card = DEFAULT_CARD if DEFAULT_CARD in names else names[0]
+            wanted = preferences().model
+            self.state.card = wanted if wanted in names else names[0]
 
     def choose(self, field: str, value: str) -> None:
         """Set the model (``"card"``), ``"grid"``, ``"device"`` or ``"backend"``."""
@@ -261,16 +232,27 @@ class MedzooPanel(QWidget):
         except MedzooError as error:
             show_error(str(error))
             return
-        steps = tasks.score(predicted, known, numbering, reference_numbering)
-        self.jobs.start("Scoring", steps, lambda report: setattr(self.state, "report", report))
+        self._scored = (predicted, known, numbering, reference_numbering)
+        self.jobs.start("Scoring", tasks.score(*self._scored), lambda report: setattr(self.state, "report", report))
+
+    def go_to_worst(self, index: int) -> None:
+        """Move every view to where the labels differ most from the reference, in one class of the table."""
+        if self._scored is not None and self._idle():
+            self.jobs.start("Looking for the worst place", tasks.find_worst(index, *self._scored), self._go)
+
+    def _go(self, place: Place) -> None:
+        view.center_on(self.viewer, place.point_mm)
+        self.score_view.place.setText(place.note)
 
     def save(self, path: Path) -> None:
-        """Write the result layer as it is now, corrections by hand included."""
-        layer = self.shown.result
-        if layer is not None and self._idle():
-            labels = adapter.with_painted(adapter.segmentation_from_layer(layer))
-            steps = tasks.save(labels, path, adapter.file_of(layer))
-            self.jobs.start("Saving", steps, lambda written: None)
+        """Write the result layer as it is now, corrections by hand included, and the log of them."""
+        if self.shown.result is None:
+            show_error("The labels are no longer among the layers; segment again, then save.")
+        elif self._idle():
+            try:
+                save_labels(self.jobs, self.shown.editing(), path, show_info)
+            except MedzooError as error:
+                show_error(str(error))
 
     def show_result(self, study: Study, segmentation: Segmentation, reference: Segmentation | None = None) -> None:
         """Show what was computed elsewhere as if it had been computed here, scores against `reference` included."""
@@ -282,35 +264,15 @@ class MedzooPanel(QWidget):
         self._show_segmentation(segmentation, name, volume.file if volume else None)
         if reference is not None:
             self.score_view.offer_layers(self.shown.label_layers(), self.shown.result, known)
-            self.state.report = run(tasks.score(segmentation, reference))
+            self._scored = (segmentation, reference, "", "")
+            self.state.report = run(tasks.score(*self._scored))
             self.folds[self.score_view].open()
-
-    # Asking and dropping
-
-    def _ask_files(self) -> None:
-        names, _ = QFileDialog.getOpenFileNames(self, "Scans of one person")
-        self.open_paths([Path(name) for name in names])
-
-    def _ask_folder(self) -> None:
-        name = QFileDialog.getExistingDirectory(self, "Folder of one study or one DICOM series")
-        self.open_paths([Path(name)] if name else [])
 
     def _ask_save(self) -> None:
         file = adapter.file_of(self.shown.result) if self.shown.result is not None else None
         start = file.path.parent / f"{file.path.name.split('.')[0]}_labels.nii.gz" if file else Path("labels.nii.gz")
-        name, _ = QFileDialog.getSaveFileName(self, "Save labels (.nii.gz, .mgz, .nrrd, .mha)", str(start))
-        if name:
-            self.save(Path(name))
-
-    def dragEnterEvent(self, event: Any) -> None:
-        """Local files and folders may be dropped here."""
-        if paths_of(event.mimeData()):
-            event.acceptProposedAction()
-
-    def dropEvent(self, event: Any) -> None:
-        """Dropped files and folders join the study."""
-        self.open_paths(paths_of(event.mimeData()))
-        event.acceptProposedAction()
+        if path := ask_labels_file(self, "Save labels", start):
+            self.save(path)
 
     def _idle(self) -> bool:
         if self.state.work:
@@ -327,11 +289,14 @@ class _Farewell:
     """Cuts the panel's ties when Qt destroys it; holds only what outlives the widget."""
 
     def __init__(self, panel: MedzooPanel) -> None:
-        self._state, self._jobs = panel.state, panel.jobs
+        self._state, self._jobs, self._shown = panel.state, panel.jobs, panel.shown
         self._events, self._offer = panel._layer_events(), panel._offer_layers
+        self._look = panel._convention_changed
 
     def __call__(self) -> None:
         self._state.events.disconnect()
         for event in self._events:
             event.disconnect(self._offer)
+        view.LOOK.events.convention.disconnect(self._look)
         self._jobs.cancel()
+        self._shown.close()

@@ -6,7 +6,7 @@ from typing import Any
 
 from magicgui.widgets import ComboBox
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QComboBox, QLabel, QPushButton, QSizePolicy, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
 
 def note(text: str = "") -> QLabel:
@@ -27,6 +27,14 @@ def button(text: str, tip: str, clicked: Any) -> QPushButton:
     return widget
 
 
+def row(*widgets: QWidget | tuple[QWidget, int]) -> QHBoxLayout:
+    """Widgets side by side; a pair gives a widget and its stretch."""
+    layout = QHBoxLayout()
+    for widget in widgets:
+        layout.addWidget(*(widget if isinstance(widget, tuple) else (widget,)))
+    return layout
+
+
 class Fold(QWidget):
     """A section under a heading that opens and closes it.
 
@@ -43,6 +51,7 @@ class Fold(QWidget):
         super().__init__()
         self.heading = QToolButton()
         self.heading.setText(title)
+        self.heading.setToolTip("Open or close this part")
         self.heading.setCheckable(True)
         self.heading.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
         self.heading.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
@@ -66,9 +75,9 @@ class Fold(QWidget):
         self._content.setVisible(opened)
 
 
-def choice(label: str = "", choices: Any = (), letters: int = 6) -> ComboBox:
+def choice(label: str = "", choices: Any = (), letters: int = 6, tip: str = "") -> ComboBox:
     """A combo box that shortens entries of more than `letters` instead of widening the panel."""
-    combo = ComboBox(label=label, choices=choices)
+    combo = ComboBox(label=label, choices=choices, tooltip=tip)
     combo.native.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
     combo.native.setMinimumContentsLength(letters)
     return combo

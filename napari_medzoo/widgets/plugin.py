@@ -63,13 +63,25 @@ def read(path: str | Sequence[str]) -> list[Any]:
 
 
 def write_labels(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
-    """Write a labels layer, in the voxel order and geometry of the file it belongs to, and its names beside it."""
+    """Write a labels layer, in the voxel order and geometry of the file it belongs to, and its names beside it.
+
+    What was corrected by hand goes into the log beside the file, as with MedZoo's own buttons.
+    """
     from napari.layers import Labels
 
+    from napari_medzoo.progress import run
     from napari_medzoo.widgets import tasks
+    from napari_medzoo.widgets.editing import watched
+    from napari_medzoo.widgets.saving import saving
 
-    layer = Labels(data, **_arguments(meta))
-    return [str(tasks.write_labels(with_painted(segmentation_from_layer(layer)), Path(path), file_of(layer)))]
+    editing = watched(data)
+    if editing is None:
+        layer = Labels(data, **_arguments(meta))
+        return [str(tasks.write_labels(with_painted(segmentation_from_layer(layer)), Path(path), file_of(layer)))]
+    snapshot, steps = saving(editing, Path(path))
+    written = run(steps)
+    editing.was_saved(written, snapshot, len(editing.edits))
+    return [str(written)]
 
 
 def write_volume(path: str, data: Any, meta: dict[str, Any]) -> list[str]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from qtpy.QtCore import QSize, Qt
-from qtpy.QtGui import QColor, QIcon, QKeySequence, QPixmap
+from qtpy.QtCore import QSize, Qt, Signal
+from qtpy.QtGui import QBrush, QColor, QIcon, QKeySequence, QPixmap
 from qtpy.QtWidgets import QAbstractItemView, QApplication, QHeaderView, QTableWidget, QTableWidgetItem
 
 Color = tuple[int, int, int]
+
+NAME_LETTERS = 20
+"""Width of the column of names where the figures need the room."""
 
 
 class _Cell(QTableWidgetItem):
@@ -19,7 +22,9 @@ class _Cell(QTableWidgetItem):
     def __init__(self, value: Any) -> None:
         super().__init__(shown(value))
         self.value = value
-        if not isinstance(value, str):
+        if isinstance(value, str):
+            self.setToolTip(value)
+        else:
             self.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
 
     def __lt__(self, other: Any) -> bool:
@@ -34,12 +39,23 @@ class FigureTable(QTableWidget):
     columns : sequence of str
         Headings, units included; the second is the label's name.
     narrow : bool
-        Shorten the second column so that all fit side by side; else the table scrolls sideways.
+        Give the second column what the others leave, so that all fit side by side; else the table scrolls sideways.
+    shade : callable, optional
+        ``shade(column, value)`` → colour of 0–255 behind a cell, or None; the text on it is black or white.
     """
 
-    def __init__(self, columns: Sequence[str], narrow: bool = False) -> None:
+    row_chosen = Signal(int)
+    """The first column of a row that was clicked."""
+
+    def __init__(
+        self,
+        columns: Sequence[str],
+        narrow: bool = False,
+        shade: Callable[[int, Any], Color | None] = lambda column, value: None,
+    ) -> None:
         super().__init__(0, len(columns))
         self.columns = tuple(columns)
+        self._shade = shade
         self.setHorizontalHeaderLabels(list(columns))
         self.verticalHeader().hide()
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
@@ -47,11 +63,14 @@ class FigureTable(QTableWidget):
         self.setWordWrap(False)
         self.setIconSize(QSize(12, 12))
         self.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        if narrow:
-            self.horizontalHeader().setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
-        self.horizontalHeader().setMinimumSectionSize(60)
+        # Long names must not push the figures out of sight: they are shortened, and whole in the tooltip.
+        names = QHeaderView.ResizeMode.Stretch if narrow else QHeaderView.ResizeMode.Interactive
+        self.horizontalHeader().setSectionResizeMode(1, names)
+        self.setColumnWidth(1, NAME_LETTERS * self.fontMetrics().averageCharWidth())
+        self.horizontalHeader().setMinimumSectionSize(48)
         self.verticalHeader().setDefaultSectionSize(22)
         self.setMinimumHeight(190)
+        self.cellClicked.connect(lambda row, column: self.row_chosen.emit(int(self.item(row, 0).value)))
 
     def show_rows(self, rows: Sequence[Sequence[Any]], colors: Sequence[Color | None] = ()) -> None:
         """Replace the content.
@@ -67,7 +86,7 @@ class FigureTable(QTableWidget):
         self.setRowCount(len(rows))
         for i, row in enumerate(rows):
             for j, value in enumerate(row):
-                self.setItem(i, j, _Cell(value))
+                self._put(i, j, value)
             color = colors[i] if i < len(colors) else None
             if color is not None:
                 swatch = QPixmap(12, 12)
@@ -75,6 +94,19 @@ class FigureTable(QTableWidget):
                 self.item(i, 1).setIcon(QIcon(swatch))
         self.horizontalHeader().setSortIndicator(-1, Qt.SortOrder.AscendingOrder)  # keep the order that was given
         self.setSortingEnabled(True)
+
+    def set_value(self, key: Any, column: int, value: Any) -> None:
+        """Change one cell of the row whose first column is `key`; the rows keep their places until sorted again."""
+        self.setSortingEnabled(False)
+        self._put(self.row_of(key), column, value)
+        order = self.horizontalHeader().sortIndicatorOrder()
+        self.horizontalHeader().setSortIndicator(-1, order)
+        self.setSortingEnabled(True)
+
+    def row_of(self, key: Any) -> int:
+        """The row whose first column is `key`, as shown now; -1 where there is none."""
+        keys = (self.item(i, 0).value for i in range(self.rowCount()))
+        return next((i for i, value in enumerate(keys) if value == key), -1)
 
     def values(self) -> list[list[Any]]:
         """The values row by row, in the order shown."""
@@ -97,6 +129,21 @@ class FigureTable(QTableWidget):
             self.copy()
         else:
             super().keyPressEvent(event)
+
+    def _put(self, row: int, column: int, value: Any) -> None:
+        cell = _Cell(value)
+        color = self._shade(column, value)
+        if color is not None:
+            cell.setBackground(QBrush(QColor(*color)))
+            cell.setForeground(QBrush(QColor(*ink_on(color))))
+        self.setItem(row, column, cell)
+
+
+def ink_on(color: Color) -> Color:
+    """Black or white, whichever is read better on `color` (relative luminance of sRGB, WCAG 2)."""
+    linear = [part / 255 / 12.92 if part <= 10 else ((part / 255 + 0.055) / 1.055) ** 2.4 for part in color]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return (0, 0, 0) if luminance > 0.179 else (255, 255, 255)
 
 
 def shown(value: Any) -> str:

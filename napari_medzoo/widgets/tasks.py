@@ -18,10 +18,12 @@ from napari_medzoo.preprocess.recipe import Preprocessing
 from napari_medzoo.progress import Progress, Steps
 from napari_medzoo.state import Slot
 from napari_medzoo.study import MODALITIES, FileInfo, Study
+from napari_medzoo.widgets.preferences import preferences
 
 if TYPE_CHECKING:
     from napari.layers import Image
 
+    from napari_medzoo.error_maps import Place
     from napari_medzoo.evaluate import EvaluationReport
     from napari_medzoo.preprocess import Prepared
 
@@ -103,8 +105,12 @@ def segment(
     """Label the study with the model, on the grid of modality `grid`."""
     yield Progress("Loading model")
     from napari_medzoo.inference import predict
+    from napari_medzoo.inference.plan import default_threads
 
-    return (yield from predict(study, card, grid=grid, device=device, backend=backend, prepared=prepared))
+    threads = max(default_threads() - preferences().spare_threads, 1)
+    return (
+        yield from predict(study, card, grid=grid, device=device, backend=backend, threads=threads, prepared=prepared)
+    )
 
 
 def score(
@@ -112,25 +118,40 @@ def score(
 ) -> Steps[EvaluationReport]:
     """Compare labels with a reference, in the numberings chosen (empty: as each names itself)."""
     yield Progress("Scoring")
-    from napari_medzoo.evaluate import comparable, evaluate
+    from napari_medzoo.evaluate import evaluate
+
+    return evaluate(*_pair(prediction, reference, numbering, reference_numbering))
+
+
+def find_worst(
+    index: int,
+    prediction: Segmentation,
+    reference: Segmentation | Path,
+    numbering: str = "",
+    reference_numbering: str = "",
+) -> Steps[Place]:
+    """Find where one label of the common numbering differs most; the rest as `score`."""
+    yield Progress("Looking for the worst place")
+    from napari_medzoo.error_maps import worst_place
+
+    return worst_place(*_pair(prediction, reference, numbering, reference_numbering), index)
+
+
+def _pair(
+    prediction: Segmentation, reference: Segmentation | Path, numbering: str, reference_numbering: str
+) -> tuple[Segmentation, Segmentation]:
+    from napari_medzoo.evaluate import comparable
     from napari_medzoo.io import read_segmentation
 
     if isinstance(reference, Path):
         table = LABEL_TABLES[reference_numbering] if reference_numbering else None
         reference = read_segmentation(reference, table)
-    prediction, reference = numbered(prediction, numbering), numbered(reference, reference_numbering)
-    return evaluate(*comparable(prediction, reference))
+    return comparable(numbered(prediction, numbering), numbered(reference, reference_numbering))
 
 
 def numbered(segmentation: Segmentation, scheme: str) -> Segmentation:
     """The segmentation with its numbers read in `scheme`; an empty one leaves the table as it is."""
     return replace(segmentation, table=LABEL_TABLES[scheme]) if scheme else segmentation
-
-
-def save(segmentation: Segmentation, path: Path, like: FileInfo | None) -> Steps[Path]:
-    """Write the labels to `path` (the window has asked before replacing a file)."""
-    yield Progress(f"Writing {path.name}")
-    return write_labels(segmentation, path, like)
 
 
 def write_labels(segmentation: Segmentation, path: Path, like: FileInfo | None) -> Path:

@@ -5,9 +5,6 @@ A view shows the state it is given and emits what the person asked for; it decid
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 from magicgui.widgets import CheckBox, ComboBox, Container
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QProgressBar, QVBoxLayout, QWidget
@@ -18,11 +15,29 @@ from napari_medzoo.inference import BACKENDS
 from napari_medzoo.inference.plan import DEVICES
 from napari_medzoo.state import LEFT_OUT, STEPS, State
 from napari_medzoo.study import MODALITIES
-from napari_medzoo.widgets.parts import button, choice, note, offer
-from napari_medzoo.widgets.view import CONVENTIONS, PLANES
+from napari_medzoo.widgets.docks import DOCKS
+from napari_medzoo.widgets.parts import button, choice, note, offer, row
+from napari_medzoo.widgets.view import CONVENTIONS, LOOK, PLANES
 
 MODALITY_CHOICES = [(name, key) for key, name in MODALITIES.items()] + [("unknown", "unknown"), (LEFT_OUT, LEFT_OUT)]
 BACKEND_CHOICES = ("auto", *BACKENDS)
+STEP_TIPS = {
+    "align": "Turn and shift the other scans onto the first: the head may have moved between them",
+    "bias_correction": "Take out slow shading that comes from the scanner's coils",
+    "head_crop": "Leave out the air around the head: quicker, with the same result",
+    "brain_mask": "Set everything outside the brain to zero, by thresholds and shape; look at the result",
+    "normalise": "Bring the brightness to the range that the model was trained with",
+}
+"""What each step of the preparation is good for."""
+BUTTONS = {
+    "views": "Four views",
+    "labels": "Labels",
+    "scoring": "Scoring",
+    "correct": "Correct",
+    "surfaces": "Surfaces",
+    "uncertainty": "Uncertainty",
+}
+"""Dock of `DOCKS` → what its button says."""
 
 
 class StudyView(QWidget):
@@ -38,17 +53,16 @@ class StudyView(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        buttons = QHBoxLayout()
-        buttons.addWidget(button("Files…", "Add scans of one person", self.files_wanted.emit))
-        buttons.addWidget(button("Folder…", "Add all scans of a folder, or one DICOM series", self.folder_wanted.emit))
+        self.files = button("Files…", "Add scans of one person", self.files_wanted.emit)
+        folder = button("Folder…", "Add all scans of a folder, or one DICOM series", self.folder_wanted.emit)
         tip = "Add the viewer's image layers; select several to add only those"
-        buttons.addWidget(button("From viewer", tip, self.layers_wanted.emit))
-        buttons.addWidget(button("Clear", "Forget these scans", self.clear_wanted.emit))
+        layers = button("From viewer", tip, self.layers_wanted.emit)
+        clear = button("Clear", "Forget these scans", self.clear_wanted.emit)
         self._rows = QGridLayout()
         self._rows.setColumnStretch(0, 1)
         self.problem = note()
         layout = QVBoxLayout(self)
-        layout.addLayout(buttons)
+        layout.addLayout(row(self.files, folder, layers, clear))
         layout.addLayout(self._rows)
         layout.addWidget(self.problem)
         self.combos: list[ComboBox] = []
@@ -75,7 +89,7 @@ class StudyView(QWidget):
         for i in range(count):
             name, reason = QElidingLabel(), note()
             name.setElideMode(Qt.TextElideMode.ElideMiddle)
-            combo = choice(choices=MODALITY_CHOICES)
+            combo = choice(choices=MODALITY_CHOICES, tip="What this scan is; 'left out' leaves it aside")
             combo.changed.connect(lambda value, i=i: self.modality_chosen.emit(i, value))
             self._rows.addWidget(name, 2 * i, 0)
             self._rows.addWidget(combo.native, 2 * i, 1)
@@ -95,7 +109,7 @@ class PrepareView(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.switches = {step: CheckBox(text=words) for step, (words, _) in STEPS.items()}
+        self.switches = {step: CheckBox(text=words, tooltip=STEP_TIPS[step]) for step, (words, _) in STEPS.items()}
         for step, switch in self.switches.items():
             switch.changed.connect(lambda on, step=step: self.step_switched.emit(step, on))
         form = Container(widgets=list(self.switches.values()), labels=False)
@@ -141,10 +155,10 @@ class ModelView(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.card = choice("Model", [])
-        self.grid = choice("Labels on grid of", [])
-        self.device = choice("Device", DEVICES)
-        self.backend = choice("Back end", BACKEND_CHOICES)
+        self.card = choice("Model", [], tip="The network that says what each voxel is")
+        self.grid = choice("Labels on grid of", [], tip="The scan whose voxels the labels get")
+        self.device = choice("Device", DEVICES, tip="Where the model computes; auto takes the quickest there is")
+        self.backend = choice("Back end", BACKEND_CHOICES, tip="What computes it; auto takes the quickest there is")
         for field in ("card", "grid", "device", "backend"):
             combo = getattr(self, field)
             combo.changed.connect(lambda value, field=field: self.chosen.emit(field, value or ""))
@@ -184,12 +198,9 @@ class RunView(QWidget):
         self.bar = QProgressBar()
         self.bar.setTextVisible(False)
         self.text = note()
-        row = QHBoxLayout()
-        row.addWidget(self.segment, 2)
-        row.addWidget(self.cancel, 1)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 2, 6, 2)
-        layout.addLayout(row)
+        layout.addLayout(row((self.segment, 2), (self.cancel, 1)))
         layout.addWidget(self.bar)
         layout.addWidget(self.text)
 
@@ -218,11 +229,11 @@ class PlaneView(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        row = QHBoxLayout(self)
-        row.setContentsMargins(6, 2, 6, 2)
-        row.setSpacing(3)
+        line = QHBoxLayout(self)
+        line.setContentsMargins(6, 7, 6, 2)  # napari's title bar reaches into the dock
+        line.setSpacing(3)
         for plane in (*PLANES, "3D"):
-            row.addWidget(
+            line.addWidget(
                 button(
                     plane[0].upper() + plane[1:],
                     f"Show {plane} view",
@@ -232,9 +243,27 @@ class PlaneView(QWidget):
         self.convention = choice(choices=[(name.capitalize(), name) for name in CONVENTIONS], letters=12)
         self.convention.tooltip = "\n".join(CONVENTIONS.values())
         self.convention.changed.connect(self.convention_chosen.emit)
-        row.addWidget(self.convention.native)
+        line.addWidget(self.convention.native)
+        self.show_convention(LOOK.convention)
+
+    def show_convention(self, convention: str) -> None:
+        """Show which way round heads are drawn."""
+        with self.convention.changed.blocked():
+            self.convention.value = convention
 
 
-def paths_of(mime: Any) -> list[Path]:
-    """Local files and folders in dropped data."""
-    return [Path(url.toLocalFile()) for url in mime.urls() if url.isLocalFile()]
+class DockView(QWidget):
+    """A button for each of the other docks."""
+
+    dock_wanted = Signal(str)
+
+    def __init__(self) -> None:
+        super().__init__()
+        grid = QGridLayout(self)
+        grid.setContentsMargins(6, 0, 6, 2)
+        grid.setSpacing(3)
+        self.buttons = {}
+        for position, (key, words) in enumerate(BUTTONS.items()):
+            made = button(words, DOCKS[key].tip, lambda key=key: self.dock_wanted.emit(key))
+            self.buttons[key] = made
+            grid.addWidget(made, position // 3, position % 3)

@@ -108,6 +108,25 @@ def notified(monkeypatch) -> list[str]:
     notification_manager.notification_ready.disconnect(record)
 
 
+@pytest.fixture(autouse=True)
+def journals(tmp_path_factory, monkeypatch) -> Path:
+    """The folder of the journals, away from the person's own."""
+    folder = tmp_path_factory.mktemp("state") / "journals"
+    monkeypatch.setenv("MEDZOO_STATE", str(folder))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def neurological(monkeypatch):
+    """The look, which all windows share, as it is at the start, whatever this computer's preferences say."""
+    from napari_medzoo.widgets import preferences, view
+
+    monkeypatch.setattr(preferences, "_page", lambda: None)
+    view.LOOK.convention = view.NEUROLOGICAL
+    yield
+    view.LOOK.convention = view.NEUROLOGICAL
+
+
 @pytest.fixture
 def panel(make_napari_viewer, tiny_card, qtbot):
     """The panel docked in a viewer, with the card ``tiny`` chosen."""

@@ -10,6 +10,8 @@ import pytest
 from napari.layers import Image
 
 from napari_medzoo.cards import find_cards
+from napari_medzoo.error_maps import worst_place
+from napari_medzoo.evaluate import comparable
 from napari_medzoo.inference import Plan, predict
 from napari_medzoo.io import load_study, read_segmentation, read_volume, write_segmentation
 from napari_medzoo.label_tables import LABEL_TABLES
@@ -87,6 +89,10 @@ def test_scoring_against_a_layer_and_against_a_file_agree(segmented, finish, tmp
     assert by_layer[0][2] == pytest.approx(dice)
     assert 0 < dice < 1
     assert f"{segmented.state.report.mean.dice:.3f}" in view.mean.text()
+    finish(segmented, lambda: view.table.row_chosen.emit(index))
+    place = worst_place(*comparable(result, reference), index)
+    np.testing.assert_allclose(segmented.viewer.dims.point, place.point_mm, atol=0.51 * max(result.grid.spacing))
+    assert view.place.text() == place.note
     view.file.value = path
     view.reference_numbering.value = "aseg"
     segmented.state.report = None

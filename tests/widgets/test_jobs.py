@@ -7,6 +7,7 @@ import threading
 import time
 
 import pytest
+from qtpy.QtWidgets import QLabel, QProgressBar, QPushButton, QWidget
 
 from napari_medzoo.errors import MedzooError
 from napari_medzoo.progress import Progress
@@ -158,3 +159,33 @@ def test_two_jobs_at_once_are_a_defect(jobs, qtbot):
     with pytest.raises(RuntimeError, match="while 'Segmenting' runs"):
         jobs.start("Reading", as_steps(lambda: None), lambda _: None)
     forward.let_go.set()
+
+
+def activity_bars(window: QWidget) -> list[QProgressBar]:
+    """The bars in napari's activity dock; their rows also hold a description and a Cancel button."""
+    rows = [one for one in window.findChildren(QWidget) if type(one).__name__ == "QtLabeledProgressBar"]
+    return [bar for row in rows for bar in row.findChildren(QProgressBar)]
+
+
+@pytest.mark.parametrize("ending", ["result", "error", "cancel"])
+def test_napari_lists_the_job_among_its_activities_until_it_ends(make_napari_viewer, jobs, state, qtbot, ending):
+    window, forward = make_napari_viewer().window.add_dock_widget(QWidget(), name="any").window(), Forward()
+
+    def steps():
+        yield from forward.steps()
+        if ending == "error":
+            raise MedzooError("It went wrong.")
+
+    jobs.start("Segmenting", steps(), lambda _: None)
+    qtbot.waitUntil(forward.entered.is_set)
+    qtbot.waitUntil(lambda: state.progress is not None)
+    (bar,) = activity_bars(window)
+    row = bar.parentWidget()
+    assert (bar.value(), bar.maximum()) == (1, 2)
+    assert any(label.text().startswith("Segmenting") for label in row.findChildren(QLabel))
+    if ending == "cancel":
+        row.findChild(QPushButton).click()
+        assert not state.work, "at once, although a step is still computing"
+    forward.let_go.set()
+    qtbot.waitUntil(lambda: not state.work)
+    qtbot.waitUntil(lambda: not activity_bars(window))

@@ -17,8 +17,8 @@ from napari_medzoo.label_tables import LABEL_TABLES
 from napari_medzoo.labels import Segmentation
 from napari_medzoo.space import Grid
 from napari_medzoo.study import FileInfo, Volume
+from napari_medzoo.widgets.label_names import label_colormap
 from napari_medzoo.widgets.layers import (
-    label_colormap,
     oblique_degrees,
     oblique_note,
     segmentation_from_layer,

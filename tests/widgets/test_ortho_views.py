@@ -47,7 +47,10 @@ def views(viewer, qtbot):
     wait(qtbot, lambda: widget.desk is not None and all(frame.canvas.isVisible() for frame in widget.desk.frames))
     view.center_on(viewer, (1, 1, 1))
     yield widget
-    view.LOOK.convention = view.NEUROLOGICAL
+    desk = widget.desk
+    if desk is not None:  # PySide6 lets go of the canvases only when Qt has deleted them
+        with qtbot.waitSignal(desk.destroyed):
+            widget.close_views()
 
 
 def pane(views: OrthoViews, plane: str) -> Frame:

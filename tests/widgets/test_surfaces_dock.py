@@ -14,9 +14,8 @@ from napari_medzoo.labels import Label, LabelTable, Segmentation
 from napari_medzoo.space import Grid
 from napari_medzoo.widgets import label_display as display
 from napari_medzoo.widgets.layers import segmentation_layer
-from napari_medzoo.widgets.view import ORDER_3D
 from napari_medzoo.widgets.surfaces_dock import SurfacesDock
-from napari_medzoo.widgets.view import show_plane
+from napari_medzoo.widgets.view import ORDER_3D, show_plane
 
 PLACES = {1: (-30, 0, 0), 2: (30, 0, 0), 3: (0, 0, 30)}
 """Class → centre of its ball, RAS+ mm."""

@@ -1,0 +1,302 @@
+"""The dock "Labels": a legend of any labels layer, ours or not, and what is shown of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Labels
+from napari.qt.threading import thread_worker
+from numpy.typing import NDArray
+from qtpy.QtCore import QTimer
+from qtpy.QtGui import QColor
+from qtpy.QtWidgets import (
+    QColorDialog,
+    QLabel,
+    QLineEdit,
+    QSpinBox,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_medzoo.label_tables import count_values
+from napari_medzoo.labels import LabelTable
+from napari_medzoo.palette import safe_colors, touching
+from napari_medzoo.widgets import label_display as display
+from napari_medzoo.widgets import view
+from napari_medzoo.widgets.label_exchange import ask_names_file, ask_names_target, read_names, write_names
+from napari_medzoo.widgets.label_model import LabelModel, LabelTableView
+from napari_medzoo.widgets.layers import segmentation_from_layer
+from napari_medzoo.widgets.parts import button, choice, offer, row
+
+if TYPE_CHECKING:
+    import napari
+
+RECOUNT_MS = 400
+"""Rest after an edit before volumes are counted again."""
+
+
+def count_voxels(data: NDArray[Any]) -> dict[int, int]:
+    """Value → voxels of an integer array ``(X, Y, Z)``; meant for a thread, gives way to the window again and again."""
+    counts: Counter[int] = Counter()
+    for part in data:  # slab by slab, because counting holds Python's lock
+        counts.update(dict(zip(*count_values(part), strict=True)))
+    return dict(counts)
+
+
+@thread_worker
+def _count(data: NDArray[Any]) -> dict[int, int]:
+    return count_voxels(data)
+
+
+@thread_worker
+def _safe(data: NDArray[Any], indices: list[int]) -> dict[int, tuple[int, int, int]]:
+    pairs = {pair for pair in touching(data) if set(pair) <= set(indices)}
+    return safe_colors(indices, pairs)
+
+
+class LabelLegend(QWidget):
+    """Names, colours, visibility and volumes of a labels layer's classes.
+
+    Parameters
+    ----------
+    napari_viewer : napari.Viewer
+        Given by napari, because the parameter has this name.
+
+    Attributes
+    ----------
+    model : LabelModel
+        What the table shows.
+    """
+
+    def __init__(self, napari_viewer: napari.Viewer) -> None:
+        super().__init__()
+        self.viewer = napari_viewer
+        self.model = LabelModel()
+        self._counts: dict[int, int] | None = None
+        self._seen: tuple[Any, ...] = ()
+        self._workers: set[Any] = set()
+        self._recount = QTimer(self)
+        self._recount.setSingleShot(True)
+        self._recount.setInterval(RECOUNT_MS)
+        self._recount.timeout.connect(self._start_count)
+        self._build()
+        for event in self._layer_events():
+            event.connect(self._offer_layers)
+        napari_viewer.layers.selection.events.active.connect(self._follow_selection)
+        self.destroyed.connect(_Farewell(self))
+        self._offer_layers()
+
+    def _build(self) -> None:
+        self.layers = choice("Labels", [], tip="The labels to list")
+        self.layers.changed.connect(lambda layer: self.use(layer))
+        self.filter = QLineEdit()
+        self.filter.setPlaceholderText("Filter by name")
+        self.filter.setToolTip("List only the classes whose name has these letters")
+        self.filter.setClearButtonEnabled(True)
+        self.table = LabelTableView(self.model)
+        self.table.setMinimumHeight(190)
+        self.filter.textChanged.connect(self.table.proxy.setFilterFixedString)
+        self.table.class_chosen.connect(self.go_to)
+        self.table.color_wanted.connect(self._ask_color)
+        self.contour = QSpinBox()
+        self.contour.setRange(0, 10)
+        self.contour.setSpecialValueText("filled")
+        self.contour.setSuffix(" px")
+        self.contour.setToolTip("Width of the outlines in 2D; 0 fills the classes")
+        self.contour.valueChanged.connect(self._outline)
+        self.all = button("All", "Show every class", lambda: self.show_all(True))
+        self.none = button("None", "Hide every class", lambda: self.show_all(False))
+        self.present = button("Only present", "List only the classes that some voxel has", self._toggle_present)
+        self.present.setCheckable(True)
+        self.present.setChecked(True)
+        self.safe = button(
+            "Colour-blind safe", "Colours that differ for everybody where classes touch", self.use_safe_colors
+        )
+        self.load = button("Import…", "FreeSurfer, ITK-SNAP, BIDS or nnU-Net names and colours", self._ask_import)
+        self.store = button("Export…", "The names and colours as a file", self._ask_export)
+        layout = QVBoxLayout(self)
+        layout.setSpacing(4)
+        layout.addLayout(row(QLabel("Labels"), (self.layers.native, 1)))
+        layout.addWidget(self.filter)
+        layout.addWidget(self.table, 1)
+        layout.addLayout(row(self.all, self.none, self.present, QLabel("Outline"), self.contour))
+        layout.addLayout(row(self.safe, self.load, self.store))
+        self.setMinimumWidth(380)
+
+    # The layer
+
+    @property
+    def layer(self) -> Labels | None:
+        """The layer that is shown."""
+        return self.model.layer
+
+    def use(self, layer: Labels | None) -> None:
+        """Show another layer."""
+        if layer is self.layer:
+            return
+        self._listen(False)
+        self._counts = None
+        self.model.show(layer, display.table_of(layer) if layer is not None else LabelTable("none", ()), None)
+        self._listen(True)
+        offer(self.layers, self._choices(), layer)
+        if layer is not None:
+            self.contour.setValue(layer.contour)
+            self._start_count()
+
+    def _listen(self, on: bool) -> None:
+        if self.layer is None:
+            return
+        events = self.layer.events
+        for event, answer in (
+            (events.paint, self._edited),
+            (events.set_data, self._redrawn),
+            (events.data, self._edited),
+            (events.colormap, self._looks_changed),
+            (events.selected_label, self._looks_changed),
+            (events.contour, self._looks_changed),
+        ):
+            if on:
+                event.connect(answer)
+            else:
+                event.disconnect(answer)
+
+    def _choices(self) -> list[tuple[str, Labels]]:
+        return [(layer.name, layer) for layer in self.viewer.layers if isinstance(layer, Labels) and layer.ndim == 3]
+
+    def _offer_layers(self, event: Any = None) -> None:
+        choices = self._choices()
+        known = [layer for _, layer in choices]
+        wanted = self.layer if self.layer in known else (known[-1] if known else None)
+        offer(self.layers, choices, wanted)
+        self.use(wanted)
+
+    def _follow_selection(self, event: Any) -> None:
+        if event.value in [layer for _, layer in self._choices()]:
+            self.use(event.value)
+
+    def _layer_events(self) -> tuple[Any, ...]:
+        events = self.viewer.layers.events
+        return events.inserted, events.removed, events.renamed
+
+    # Volumes
+
+    def _edited(self, event: Any = None) -> None:
+        self._recount.start()
+
+    def _redrawn(self, event: Any = None) -> None:
+        # Undo tells of itself only by drawing again; so does every other slice, and that changes no volume.
+        dims = self.viewer.dims
+        seen = (dims.point, dims.order, dims.ndisplay)
+        if seen == self._seen:
+            self._recount.start()
+        self._seen = seen
+
+    def _start_count(self) -> None:
+        layer = self.layer
+        if layer is not None:
+            self._run(_count(np.asarray(layer.data)), lambda counts: self._counted(layer, counts))
+
+    def _counted(self, layer: Labels, counts: dict[int, int]) -> None:
+        if layer is self.layer:
+            self._counts = counts
+            self._refresh()
+
+    def _run(self, worker: Any, done: Any) -> None:
+        self._workers.add(worker)
+        worker.returned.connect(done)
+        worker.finished.connect(lambda: self._workers.discard(worker))
+        worker.start()
+
+    def _looks_changed(self, event: Any = None) -> None:
+        if self.layer is not None:
+            self.contour.setValue(self.layer.contour)
+            self._refresh()
+
+    def _refresh(self) -> None:
+        layer = self.layer
+        if layer is None:
+            return
+        volumes = None
+        table = display.table_of(layer, self._counts or ())
+        if self._counts is not None:
+            millilitres = segmentation_from_layer(layer, table).grid.voxel_volume_ml
+            volumes = {index: count * millilitres for index, count in self._counts.items()}
+        self.model.show(layer, table, volumes)
+
+    # What the person asks for
+
+    def go_to(self, index: int) -> None:
+        """Select a class for painting and move the crosshair into it."""
+        if self.layer is None:
+            return
+        self.viewer.layers.selection.active = self.layer
+        self.layer.selected_label = index
+        middle = display.class_middle(self.layer, index)
+        if middle is not None:
+            view.center_on(self.viewer, middle)
+
+    def _ask_color(self, index: int) -> None:
+        if self.layer is None:
+            return
+        known = display.table_of(self.layer, [index])[index]
+        color = QColorDialog.getColor(QColor(*known.color), self, f"Colour of {known.name}")
+        if color.isValid():
+            display.recolour(self.layer, index, (color.red(), color.green(), color.blue()))
+
+    def show_all(self, visible: bool) -> None:
+        """Show or hide every class that the table lists."""
+        if self.layer is not None:
+            display.show_classes(self.layer, self.model.rows, visible)
+
+    def _toggle_present(self) -> None:
+        self.model.only_present = self.present.isChecked()
+        self._refresh()
+
+    def _outline(self, width: int) -> None:
+        if self.layer is not None and self.layer.contour != width:
+            display.outline(self.layer, width)
+
+    def use_safe_colors(self) -> None:
+        """Give the classes that are present colours that differ for everybody where they touch."""
+        layer = self.layer
+        if layer is not None and self._counts:
+            present = [index for index in self._counts if index > 0]
+            self._run(_safe(np.asarray(layer.data), present), lambda colors: display.recolour_all(layer, colors))
+
+    def import_table(self, path: Path) -> None:
+        """Take names and colours from a file."""
+        if self.layer is not None:
+            read_names(self.layer, path, self._counts or ())
+
+    def export_table(self, path: Path, form: str | None = None) -> None:
+        """Write names and colours; the ending decides the form where none is given."""
+        if self.layer is not None:
+            write_names(self.layer, path, form, self._counts or ())
+
+    def _ask_import(self) -> None:
+        if path := ask_names_file(self):
+            self.import_table(path)
+
+    def _ask_export(self) -> None:
+        if chosen := ask_names_target(self):
+            self.export_table(*chosen)
+
+
+class _Farewell:
+    """Cuts the dock's ties when Qt destroys it; holds only what outlives the widget."""
+
+    def __init__(self, legend: LabelLegend) -> None:
+        self._events, self._offer = legend._layer_events(), legend._offer_layers
+        self._active, self._follow = legend.viewer.layers.selection.events.active, legend._follow_selection
+        self._listen, self._workers = legend._listen, legend._workers
+
+    def __call__(self) -> None:
+        for event in self._events:
+            event.disconnect(self._offer)
+        self._active.disconnect(self._follow)
+        self._listen(False)
+        for worker in list(self._workers):
+            worker.quit()

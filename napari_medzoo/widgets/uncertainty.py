@@ -1,0 +1,292 @@
+"""The Uncertainty dock: where a model is unsure, and whether it is right as often as it is sure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from magicgui.widgets import Container
+from napari.layers import Image, Labels, Layer
+from napari.utils.colormaps import Colormap, ensure_colormap
+from napari.utils.notifications import show_error, show_warning
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QListWidget, QListWidgetItem, QVBoxLayout, QWidget
+
+from napari_medzoo.calibration import Calibration, calibrate
+from napari_medzoo.cards import ModelCard, find_cards
+from napari_medzoo.errors import MedzooError
+from napari_medzoo.labels import Segmentation
+from napari_medzoo.progress import Progress, Steps
+from napari_medzoo.state import State, busy_problem
+from napari_medzoo.study import Study, Volume
+from napari_medzoo.widgets import layers as adapter
+from napari_medzoo.widgets import tasks
+from napari_medzoo.widgets.jobs import Jobs
+from napari_medzoo.widgets.parts import button, choice, note, offer
+from napari_medzoo.widgets.scoring.form import NUMBERING_TIP, NUMBERINGS
+from napari_medzoo.widgets.scoring.plots import Curve, Plot
+
+if TYPE_CHECKING:
+    import napari
+
+    from napari_medzoo.inference.uncertainty import Uncertainty
+
+PROBABILITIES, CHANGES, MODELS = "its probabilities", "small changes of the scan", "other models"
+METHODS = {
+    PROBABILITIES: "Entropy and top-two margin of one prediction; also what Calibration needs",
+    CHANGES: "The model is run again on the scan mirrored, darker and brighter: where do its labels change?",
+    MODELS: "Two or more models: where do their labels differ?",
+}
+SHOWN = {"entropy": "entropy", "margin": "top-two margin", "disagreement": "disagreement"}
+"""Map → name of its layer; the confidence is only needed for the calibration."""
+
+
+def unsure_colormap(certain_is_one: bool = False) -> Colormap:
+    """Perceptually uniform from clear (certain) to bright (unsure), so that the scan stays visible underneath."""
+    colors = np.array(ensure_colormap("inferno").colors)
+    colors[:, 3] = np.clip(np.linspace(0, 2, len(colors)), 0, 1)
+    name = "certain to unsure" if not certain_is_one else "unsure to certain"
+    return Colormap(colors[::-1] if certain_is_one else colors, name=name)
+
+
+def map_layer(name: str, volume: Volume) -> adapter.LayerTuple:
+    """An image layer of one map."""
+    colormap = unsure_colormap(certain_is_one=name == "margin")
+    settings = {"colormap": colormap, "contrast_limits": (0.0, 1.0), "blending": "translucent"}
+    return adapter.volume_layer(volume, SHOWN[name], visible=name != "margin", **settings)
+
+
+def measure(scan: Volume, cards: Sequence[ModelCard], method: str) -> Steps[Uncertainty]:
+    """Run the models on one scan as `method` (a key of `METHODS`) says."""
+    yield Progress("Loading model")
+    from napari_medzoo.inference.disagreement import augmented, between_models
+    from napari_medzoo.inference.uncertainty import from_probabilities
+
+    study = Study({scan.modality: scan}, name=scan.name)
+    if method == MODELS:
+        return (yield from between_models(study, cards))
+    run = from_probabilities if method == PROBABILITIES else augmented
+    return (yield from run(study, cards[0]))
+
+
+def reliability(
+    confidence: Volume, labels: Segmentation, reference: Segmentation, numbering: str
+) -> Steps[Calibration]:
+    """Compare confidence with a reference in the numbering chosen (empty: its own)."""
+    yield Progress("Calibrating")
+    return calibrate(confidence, labels, tasks.numbered(reference, numbering))
+
+
+class UncertaintyDock(QWidget):
+    """Choose a scan, models and a method; the answer is a layer.
+
+    Parameters
+    ----------
+    napari_viewer : napari.Viewer
+        Given by napari, because the parameter has this name.
+
+    Attributes
+    ----------
+    found : Uncertainty or None
+        The last answer.
+    calibration : Calibration or None
+    """
+
+    def __init__(self, napari_viewer: napari.Viewer) -> None:
+        super().__init__()
+        self.viewer = napari_viewer
+        self.state = State()
+        self.jobs = Jobs(self.state)
+        self.found: Uncertainty | None = None
+        self.calibration: Calibration | None = None
+        self._build()
+        try:
+            self.state.cards = find_cards()
+        except MedzooError as error:
+            show_error(str(error))
+        self._list_models()
+        self.state.events.connect(lambda info: self._enable())
+        for event in self._events():
+            event.connect(self._offer_layers)
+        self.destroyed.connect(_Farewell(self))
+        self._offer_layers()
+
+    def _build(self) -> None:
+        self.scan = choice("Scan", [], tip="The scan that the model reads")
+        self.method = choice("Unsure by", list(METHODS))
+        self.method.tooltip = "\n".join(f"{name}: {words}" for name, words in METHODS.items())
+        form = Container(widgets=[self.scan, self.method])
+        form.margins = (0, 0, 0, 0)
+        self.models = QListWidget()
+        self.models.setMaximumHeight(110)
+        self.models.itemChanged.connect(lambda item: self._enable())
+        self.run = button("Show uncertainty", "Run in the background and add the maps as layers", self.run_method)
+        self.cancel = button("Cancel", "Stop what is running", self.jobs.cancel)
+        self.text = note()
+        self.reference = choice("Reference", [], tip="The labels that count as right")
+        self.numbering = choice("Numbering", NUMBERINGS, tip=NUMBERING_TIP)
+        second = Container(widgets=[self.reference, self.numbering])
+        second.margins = (0, 0, 0, 0)
+        self.calibrate = button("Calibration", "", self.run_calibration)
+        self.plot = Plot()
+        self.verdict = note()
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.run, 2)
+        buttons.addWidget(self.cancel, 1)
+        layout = QVBoxLayout(self)
+        for widget in (form.native, QLabel("Models"), self.models):
+            layout.addWidget(widget)
+        layout.addLayout(buttons)
+        for widget in (self.text, second.native, self.calibrate, self.verdict):
+            layout.addWidget(widget)
+        layout.addWidget(self.plot, 1)
+        for box in (self.scan, self.method, self.reference):
+            box.changed.connect(lambda _: self._enable())
+        self.setMinimumWidth(380)
+
+    def _list_models(self) -> None:
+        for position, (name, card) in enumerate(self.state.cards.items()):
+            item = QListWidgetItem(f"{name}: {card.title}")
+            item.setData(Qt.ItemDataRole.UserRole, name)
+            item.setToolTip(card.description)
+            item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
+            chosen = name == "structures" or ("structures" not in self.state.cards and position == 0)
+            item.setCheckState(Qt.CheckState.Checked if chosen else Qt.CheckState.Unchecked)
+            self.models.addItem(item)
+
+    def choose_models(self, *names: str) -> None:
+        """Tick these models and no other."""
+        for item in self._items():
+            wanted = item.data(Qt.ItemDataRole.UserRole) in names
+            item.setCheckState(Qt.CheckState.Checked if wanted else Qt.CheckState.Unchecked)
+
+    def chosen_cards(self) -> list[ModelCard]:
+        """The ticked models, in the order of the list."""
+        ticked = [item for item in self._items() if item.checkState() == Qt.CheckState.Checked]
+        return [self.state.cards[item.data(Qt.ItemDataRole.UserRole)] for item in ticked]
+
+    def run_method(self) -> None:
+        """Run the chosen method on the chosen scan."""
+        if self._problem():
+            return
+        try:
+            scan = adapter.volume_from_layer(self.scan.value)
+        except MedzooError as error:
+            show_error(str(error))
+            return
+        self.jobs.start("Measuring uncertainty", measure(scan, self.chosen_cards(), self.method.value), self._show)
+
+    def _show(self, found: Uncertainty) -> None:
+        self.found, self.calibration = found, None
+        self.plot.show_curves(())
+        self.verdict.setText("")
+        for name in SHOWN:
+            if name in found.volumes:
+                self._put(map_layer(name, found.volumes[name]))
+        if found.notes:
+            show_warning("\n".join(found.notes))
+        self._enable()
+
+    def _put(self, made: adapter.LayerTuple) -> None:
+        for old in [layer for layer in self.viewer.layers if layer.name == made[1]["name"]]:
+            if adapter.KEY in old.metadata:
+                self.viewer.layers.remove(old)
+        self.viewer.add_layer(Layer.create(*made))
+
+    def run_calibration(self) -> None:
+        """Draw how often the model is right for how sure it is."""
+        found = self.found
+        if found is None or self._calibration_problem():
+            return
+        try:
+            reference = adapter.segmentation_from_layer(self.reference.value)
+        except MedzooError as error:
+            show_error(str(error))
+            return
+        steps = reliability(found.volumes["confidence"], found.segmentation, reference, self.numbering.value)
+        self.jobs.start("Calibrating", steps, self._draw)
+
+    def _draw(self, calibration: Calibration) -> None:
+        self.calibration = calibration
+        middles = (calibration.edges[1:] + calibration.edges[:-1]) / 2
+        share = calibration.voxels / max(int(calibration.voxels.max()), 1)
+        curves = [
+            Curve(middles, share, None, "voxels", filled=True),
+            Curve(np.array([0.0, 1.0]), np.array([0.0, 1.0]), None, "as sure as right", dashed=True),
+            Curve(np.where(np.isnan(calibration.confidence), middles, calibration.confidence), calibration.accuracy,
+                  (230, 159, 0), "right"),
+        ]  # fmt: skip
+        self.plot.show_curves(curves, "0", "confidence", "1")
+        sure, right = (
+            np.nansum(part * calibration.voxels) / max(int(calibration.voxels.sum()), 1)
+            for part in (calibration.confidence, calibration.accuracy)
+        )
+        words = "more often right than it is sure" if right > sure else "more sure than it is right"
+        lines = [f"Expected calibration error {calibration.ece:.3f}: the model is {words} ({right:.1%}, {sure:.1%})."]
+        self.verdict.setText("\n".join([*lines, *calibration.notes]))
+        self._enable()
+
+    def _problem(self) -> str:
+        if busy := busy_problem(self.state):
+            return busy
+        if self.scan.value is None:
+            return "Open a scan first."
+        count = len(self.chosen_cards())
+        if self.method.value == MODELS and count < 2:
+            return "Tick two models or more: where do they differ?"
+        if self.method.value != MODELS and count != 1:
+            return f"Tick one model; {count} are ticked."
+        return ""
+
+    def _calibration_problem(self) -> str:
+        if busy := busy_problem(self.state):
+            return busy
+        if self.found is None or "confidence" not in self.found.volumes:
+            return f"Show the uncertainty by '{PROBABILITIES}' first."
+        return "" if self.reference.value is not None else "Choose a labels layer as reference."
+
+    def _enable(self) -> None:
+        problem = self._problem()
+        self.run.setEnabled(not problem)
+        self.cancel.setEnabled(bool(self.state.work))
+        step = self.state.progress
+        count = f" {step.done}/{step.total}" if step and step.total > 1 else ""
+        self.text.setText(
+            f"{step.stage if step else self.state.work}{count} …" if self.state.work else problem or "Ready."
+        )
+        waiting = self._calibration_problem()
+        self.calibrate.setEnabled(not waiting)
+        self.calibrate.setToolTip(waiting or "How often is the model right where it is this sure?")
+        self.verdict.setVisible(bool(self.verdict.text()))
+
+    def _offer_layers(self, event: Any = None) -> None:
+        listed = list(self.viewer.layers)
+        maps = set(SHOWN.values())
+        images = [(layer.name, layer) for layer in listed if isinstance(layer, Image) and layer.name not in maps]
+        labels = [(layer.name, layer) for layer in listed if isinstance(layer, Labels)]
+        offer(self.scan, images, self.scan.value)
+        offer(self.reference, [("choose a layer", None), *labels], self.reference.value)
+        self._enable()
+
+    def _items(self) -> list[QListWidgetItem]:
+        return [self.models.item(i) for i in range(self.models.count())]
+
+    def _events(self) -> tuple[Any, ...]:
+        events = self.viewer.layers.events
+        return events.inserted, events.removed, events.reordered
+
+
+class _Farewell:
+    """Cuts the dock's ties when Qt destroys it; holds only what outlives the widget."""
+
+    def __init__(self, dock: UncertaintyDock) -> None:
+        self._state, self._jobs = dock.state, dock.jobs
+        self._events = dock._events()
+        self._offer: Callable[..., None] = dock._offer_layers
+
+    def __call__(self) -> None:
+        self._state.events.disconnect()
+        for event in self._events:
+            event.disconnect(self._offer)
+        self._jobs.cancel()
