@@ -102,16 +102,17 @@ def deciding(recipe: Recipe) -> dict[str, Any]:
 
 
 def require_same_protocol(recipe: Recipe, outcome: Outcome) -> None:
-    """Compare a recipe with what an outcome was trained by.
+    """Compare a recipe with what an outcome was trained by; settings that came since had their defaults then.
 
     Raises
     ------
     MedzooError
         If they differ: figures of two protocols have no place in one table.
     """
-    ours = deciding(recipe)
-    for key, value in ours.items():
-        before = outcome.recipe.get(key)
+    words = recipe.model_dump(mode="json", include={"title", "description", "data", "licence"})
+    theirs = deciding(Recipe.model_validate({**words, **outcome.recipe}))
+    for key, value in deciding(recipe).items():
+        before = theirs[key]
         if before != value:
             raise MedzooError(
                 f"Network '{outcome.network}' was trained by another protocol: {key} was {before}, now it is {value}; "

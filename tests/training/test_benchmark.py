@@ -211,6 +211,14 @@ def test_two_protocols_do_not_share_a_table(few: Benchmark, tmp_path: Path) -> N
     assert len(rows_of(reworded, tmp_path)) == 2
 
 
+def test_a_setting_that_came_after_a_training_is_no_other_protocol(few: Benchmark, tmp_path: Path) -> None:
+    outcome = made_up(few, "tiny", 0.7)
+    older = {key: value for key, value in outcome.recipe.items() if key != "accepts"}
+    assert len(older) < len(outcome.recipe)
+    keep(few, tmp_path, outcome.model_copy(update={"recipe": older}))
+    assert len(rows_of(few, tmp_path)) == 2
+
+
 def test_the_package_takes_the_small_networks_as_far_as_there_is_room(few: Benchmark, tmp_path: Path) -> None:
     keep(few, tmp_path, made_up(few, "large", 0.9))
     keep(few, tmp_path, made_up(few, "tiny", 0.7))
