@@ -4,15 +4,18 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
+PYSIDE := .venv-pyside
+PYSIDE_TESTS := test_story test_docks test_jobs test_ortho_views test_correct
 INSTALLED := $(VENV)/.medzoo-installed
 ARGS ?=
 
-.PHONY: help setup demo test lint clean
+.PHONY: help setup demo test test-pyside lint clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    install, segment two embedded real brains, score one, show both in napari"
 	@echo "make test    install, run all tests (the window's too) off screen; ARGS='-k cli' for some"
+	@echo "make test-pyside  the window's main tests under PySide6 instead of PyQt6"
 	@echo "make lint    ruff, mypy, import-linter"
 	@echo "make setup   only install, into .venv (PYTHON=python3.12 for another Python)"
 	@echo "make clean   remove .venv, caches and demo-output"
@@ -37,6 +40,14 @@ demo: setup
 test: setup
 	$(BIN)/python -m napari_medzoo.screen run $(BIN)/python -m pytest $(ARGS)
 
+# A second environment that sees the first one's packages. PySide6 6.12.0 aborts on Python 3.11.
+test-pyside: setup
+	test -x $(PYSIDE)/bin/python || $(PYTHON) -m venv $(PYSIDE)
+	$(PYSIDE)/bin/python -m pip install --disable-pip-version-check "PySide6-Essentials<6.11"
+	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
+	    > $$($(PYSIDE)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/medzoo.pth
+	QT_API=pyside6 PYTEST_QT_API=pyside6 $(BIN)/python -m napari_medzoo.screen run $(PYSIDE)/bin/python -m pytest $(PYSIDE_TESTS:%=tests/widgets/%.py) $(ARGS)
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -44,4 +55,4 @@ lint: setup
 	$(BIN)/lint-imports
 
 clean:
-	rm -rf $(VENV) demo-output build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(PYSIDE) demo-output build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

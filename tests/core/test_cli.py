@@ -211,7 +211,7 @@ def test_cancelling_leaves_nothing(tmp_path: Path, sent: signal.Signals, code: i
     folder = tmp_path / "models"
     folder.mkdir()
     make_card(folder)  # a real architecture: the other one exists in this process only
-    save(tmp_path / "T1.nii.gz")
+    save(tmp_path / "T1.nii.gz", np.kron(head(), np.ones((4, 4, 4), dtype=head().dtype)))  # not done before the signal
     command = [sys.executable, "-u", "-m", "napari_medzoo", "segment", tmp_path / "T1.nii.gz"]
     command += ["--model", folder / "tiny.yaml", "--output", tmp_path / "out" / "labels.nii.gz"]
     process = subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, encoding="utf-8")

@@ -150,3 +150,11 @@ def finish(qtbot) -> Callable:
         qtbot.waitUntil(lambda: not panel.state.work, timeout=timeout)
 
     return wait
+
+
+def close_views(views, qtbot) -> None:
+    """Close orthogonal views and wait until Qt has deleted them: PySide6 holds the canvases until then."""
+    desk = views.desk
+    if desk is not None:
+        with qtbot.waitSignal(desk.destroyed, timeout=60_000):
+            views.close_views()

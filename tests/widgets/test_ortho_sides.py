@@ -14,6 +14,7 @@ from napari_medzoo.widgets.layers import segmentation_layer, volume_layer
 from napari_medzoo.widgets.ortho import OrthoViews
 from napari_medzoo.widgets.ortho.desk import Desk
 from napari_medzoo.widgets.ortho.geometry import on_canvas
+from tests.widgets.conftest import close_views
 
 AWAY = {"L": (-14, 0, 0), "A": (0, 14, 0), "S": (0, 0, 14)}
 """One letter of each axis → a place on that side, and by its rank the channel of red, green and blue that marks it."""
@@ -77,6 +78,7 @@ def views(make_napari_viewer, qtbot):
     viewer.window.resize(700, 600)
     wait(qtbot, lambda: widget.desk is not None)
     yield widget
+    close_views(widget, qtbot)
     view.LOOK.convention = view.NEUROLOGICAL
 
 

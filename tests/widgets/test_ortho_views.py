@@ -17,6 +17,7 @@ from napari_medzoo.widgets.ortho import OrthoViews
 from napari_medzoo.widgets.ortho.arrangement import SQUARE
 from napari_medzoo.widgets.ortho.geometry import on_canvas
 from napari_medzoo.widgets.ortho.pane import Frame
+from tests.widgets.conftest import close_views
 
 GRID = Grid((20, 22, 24), np.array([[-2.0, 0, 0, 19], [0, 2, 0, -21], [0, 0, 2, -23], [0, 0, 0, 1]]))
 TABLE = LabelTable("one", (Label(1, "thing", (255, 0, 0)), Label(2, "other", (0, 255, 0))))
@@ -47,10 +48,7 @@ def views(viewer, qtbot):
     wait(qtbot, lambda: widget.desk is not None and all(frame.canvas.isVisible() for frame in widget.desk.frames))
     view.center_on(viewer, (1, 1, 1))
     yield widget
-    desk = widget.desk
-    if desk is not None:  # PySide6 lets go of the canvases only when Qt has deleted them
-        with qtbot.waitSignal(desk.destroyed):
-            widget.close_views()
+    close_views(widget, qtbot)
 
 
 def pane(views: OrthoViews, plane: str) -> Frame:
