@@ -19,7 +19,8 @@ from napari_medzoo.comparison import require_same_grids
 from napari_medzoo.errors import MedzooError
 from napari_medzoo.inference.background import in_background
 from napari_medzoo.inference.predict import predict, scores_of
-from napari_medzoo.inference.uncertainty import Uncertainty, begin, labels_of
+from napari_medzoo.inference.start import begin
+from napari_medzoo.inference.uncertainty import Uncertainty, labels_of
 from napari_medzoo.label_tables import LABEL_TABLES, convert, find_mapping, scheme_of
 from napari_medzoo.labels import LabelTable, Segmentation
 from napari_medzoo.preprocess import Prepared

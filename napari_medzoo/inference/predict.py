@@ -9,17 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_medzoo.cards import ModelCard
-from napari_medzoo.errors import MedzooError
-from napari_medzoo.inference.backends import BACKENDS, Runner
-from napari_medzoo.inference.background import in_background, wait_for_discarded
+from napari_medzoo.inference.backends import Runner
+from napari_medzoo.inference.background import in_background
 from napari_medzoo.inference.checks import plausibility
-from napari_medzoo.inference.memory import tune_malloc
-from napari_medzoo.inference.plan import Plan, choose_backend, make_plan
+from napari_medzoo.inference.plan import Plan
 from napari_medzoo.inference.postprocess import keep_largest
 from napari_medzoo.inference.provenance import provenance
+from napari_medzoo.inference.start import begin, labels_in
 from napari_medzoo.inference.tiles import fitting_patch, pad, tiled
 from napari_medzoo.labels import Segmentation
-from napari_medzoo.preprocess import Prepared, prepare
+from napari_medzoo.preprocess import Prepared
 from napari_medzoo.progress import Progress, Steps
 from napari_medzoo.study import Study, describe
 
@@ -69,70 +68,31 @@ def predict(
     MedzooError
         If the study, the card or this computer does not allow it, mostly before anything has run.
     """
-    modalities = card.choose(study)
-    grid = grid or modalities[0]
-    target = study[grid].grid
-    wanted = modalities if grid in modalities else (*modalities, grid)
-    if plan is None:
-        chosen = choose_backend(backend, device)
-    else:
-        chosen = plan.backend, plan.device
-        if not card.geometry.takes(plan.patch) or plan.margin != card.margin:
-            raise MedzooError(
-                f"The plan is of another model: its patch {plan.patch} with a margin of {plan.margin} does not suit "
-                f"'{card.name}', which takes {card.geometry} with a margin of {card.margin}."
-            )
-    card.check_weights()
-    if chosen == ("torch", "cpu"):
-        tune_malloc()
-
-    yield from wait_for_discarded()
-    ready = prepared or (yield from prepare(study, card.preprocessing, wanted, reference=modalities[0]))
-    _require(ready, wanted)
-    inputs = card.channels_for(modalities)
-    data = ready.stack(inputs)
-    shape = ready.grid.shape
-
-    clock = time.perf_counter()
-    timings = dict(ready.timings)
+    run = yield from begin(study, card, grid, device, backend, precision, threads, prepared, plan)
+    target, clock = run.target, time.perf_counter()
+    timings = {**run.prepared.timings, "Loading model": run.loading_s}
 
     def lap(stage: str) -> None:
         nonlocal clock
         timings[stage], clock = time.perf_counter() - clock, time.perf_counter()
 
-    def start() -> tuple[Plan, Runner]:
-        final = (
-            plan.for_shape(shape, card.geometry)
-            if plan
-            else make_plan(card, shape, device=device, backend=backend, precision=precision, threads=threads)
-        )
-        return final, BACKENDS[final.backend].prepare(card, final.device, final.precision, final.threads)
-
-    used, runner = yield from in_background(start, Progress("Loading model"))
-    lap("Loading model")
-    scores = yield from scores_of(runner, data, used)
+    scores = yield from scores_of(run.runner, run.data, run.plan)
     lap("Segmenting")
 
-    def restore() -> NDArray[Any]:
-        if grid == ready.reference:
-            return ready.restore_scores(scores)
-        return ready.restore_scores(scores, target=target, transform=ready.transforms[grid])
-
-    channels = yield from in_background(restore, Progress("Restoring"))
+    channels = yield from in_background(lambda: run.restore(scores), Progress("Restoring"))
     lap("Restoring")
     removed = None
     if card.keep_largest:
         labelled = np.count_nonzero(channels)
         removed = yield from in_background(lambda: keep_largest(channels, target.spacing), Progress("Tidying up"))
         lap("Tidying up")
-    indices = np.array(card.channels)
-    labels = indices.astype(np.min_scalar_type(int(indices.max())))[channels]
 
-    record = provenance(study, card, used, ready, wanted, grid, timings)
-    missing = [key for key, found in zip(card.modalities, inputs, strict=True) if found is None]
+    record = provenance(study, card, run.plan, run.prepared, run.needed, grid or run.modalities[0], timings)
+    inputs = zip(card.modalities, card.channels_for(run.modalities), strict=True)
+    missing = [key for key, found in inputs if found is None]
     if missing:
         record["missing_modalities"] = missing
-    warnings = [*study.warnings, *ready.warnings, *_left_out(study, card, modalities, missing)]
+    warnings = [*study.warnings, *run.prepared.warnings, *_left_out(study, card, run.modalities, missing)]
     if removed is not None:
         volume = removed * target.voxel_volume_ml
         record["removed_apart_from_largest_ml"] = round(volume, 3)
@@ -141,7 +101,7 @@ def predict(
                 f"{volume:.0f} mL of labels ({removed / labelled:.0%}) lay apart from the largest object and were "
                 "removed; check at the edge of the overlay that nothing is missing."
             )
-    segmentation = Segmentation(labels, target, card.label_table, record, tuple(warnings))
+    segmentation = Segmentation(labels_in(channels, card), target, card.label_table, record, tuple(warnings))
     return segmentation.with_warnings(*plausibility(segmentation))
 
 
@@ -156,12 +116,6 @@ def scores_of(runner: Runner, data: NDArray[Any], plan: Plan) -> Steps[NDArray[A
         scores = yield from tiled(runner, padded, patch, plan.overlap, plan.margin, runner.release)
     yield from in_background(runner.release, progress)  # giving gigabytes back takes its time as well
     return scores[inner]
-
-
-def _require(prepared: Prepared, modalities: tuple[str, ...]) -> None:
-    missing = [key for key in modalities if key not in prepared.modalities]
-    if missing:
-        raise MedzooError(f"The prepared study lacks {describe(missing)}; prepare it with {describe(modalities)}.")
 
 
 def _left_out(study: Study, card: ModelCard, used: tuple[str, ...], missing: list[str]) -> tuple[str, ...]:

@@ -22,13 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_medzoo.cards import ModelCard
-from napari_medzoo.inference.backends import BACKENDS, Runner
-from napari_medzoo.inference.background import in_background, wait_for_discarded
-from napari_medzoo.inference.memory import tune_malloc
-from napari_medzoo.inference.plan import Plan, choose_backend, make_plan
+from napari_medzoo.inference.background import in_background
 from napari_medzoo.inference.predict import scores_of
+from napari_medzoo.inference.start import Run, begin, labels_in
 from napari_medzoo.labels import Segmentation
-from napari_medzoo.preprocess import Prepared, prepare
+from napari_medzoo.preprocess import Prepared
+from napari_medzoo.preprocess.prepared import log_sum_exp
 from napari_medzoo.preprocess.spatial import index_map, interpolate, lattice_of, take
 from napari_medzoo.progress import Progress, Steps
 from napari_medzoo.space import Grid
@@ -80,56 +79,9 @@ def from_probabilities(
     return Uncertainty(volumes, labels_of(channels, card, run.target), run.prepared.warnings)
 
 
-@dataclass(frozen=True, eq=False)
-class Run:
-    """A model ready to run on a prepared study, and where its result shall lie."""
-
-    prepared: Prepared
-    data: NDArray[np.float32]
-    plan: Plan
-    runner: Runner
-    target: Grid
-    transform: NDArray[np.float64] | None
-
-    def restore(self, scores: NDArray[np.float32]) -> NDArray[np.uint16]:
-        """The likeliest channel on the target grid, from logits ``(K, X, Y, Z)`` on the prepared one."""
-        return self.prepared.restore_scores(scores, target=self.target, transform=self.transform)
-
-
-def begin(
-    study: Study,
-    card: ModelCard,
-    grid: str | None,
-    device: str,
-    backend: str,
-    precision: str,
-    threads: int | None,
-    prepared: Prepared | None,
-) -> Steps[Run]:
-    """Prepare the study and load the model; parameters and errors are those of `predict`."""
-    modalities = card.choose(study)
-    grid = grid or modalities[0]
-    if choose_backend(backend, device) == ("torch", "cpu"):
-        tune_malloc()
-    card.check_weights()
-    yield from wait_for_discarded()
-    wanted = modalities if grid in modalities else (*modalities, grid)
-    ready = prepared or (yield from prepare(study, card.preprocessing, wanted, reference=modalities[0]))
-
-    def start() -> tuple[Plan, Runner]:
-        plan = make_plan(card, ready.grid.shape, device=device, backend=backend, precision=precision, threads=threads)
-        return plan, BACKENDS[plan.backend].prepare(card, plan.device, plan.precision, plan.threads)
-
-    plan, runner = yield from in_background(start, Progress("Loading model"))
-    transform = None if grid == ready.reference else ready.transforms[grid]
-    return Run(ready, ready.stack(card.channels_for(modalities)), plan, runner, study[grid].grid, transform)
-
-
 def labels_of(channels: NDArray[Any], card: ModelCard, grid: Grid) -> Segmentation:
     """Channel numbers as the card's labels."""
-    indices = np.array(card.channels)
-    labels = indices.astype(np.min_scalar_type(int(indices.max())))[channels]
-    return Segmentation(labels, grid, card.label_table)
+    return Segmentation(labels_in(channels, card), grid, card.label_table)
 
 
 def _measure(scores: NDArray[np.float32], run: Run) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.uint16]]:
@@ -139,8 +91,7 @@ def _measure(scores: NDArray[np.float32], run: Run) -> tuple[dict[str, NDArray[n
     entropy, second = (np.zeros(turned.shape, dtype=np.float32) for _ in range(2))
     best = np.ones(turned.shape, dtype=np.float32)
     chosen = np.zeros(turned.shape, dtype=np.uint16)
-    highest = scores.max(axis=0)
-    log_total = highest + np.log(sum(np.exp(logits - highest) for logits in scores))
+    log_total = log_sum_exp(scores)
     unsure = np.argwhere(np.exp(scores[0] - log_total) < 1 - LEAST)
     back = None if run.transform is None else np.linalg.inv(run.transform)
     if len(unsure):

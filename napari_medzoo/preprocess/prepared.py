@@ -126,7 +126,7 @@ class Prepared:
         lattice = lattice_of(way.matrix, way.turned.shape)
         if lattice is not None:
             return way.turn_back(take(_winners(scores), lattice, way.turned.shape))
-        log_total = _log_sum_exp(scores)
+        log_total = log_sum_exp(scores)
         best = np.zeros(way.turned.shape, dtype=np.float32)
         chosen = np.zeros(way.turned.shape, dtype=np.uint16)
         least = np.float32(1 / len(scores) - 1e-5)
@@ -182,7 +182,7 @@ def _winners(scores: NDArray[np.float32]) -> NDArray[np.uint16]:
     return winners
 
 
-def _log_sum_exp(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+def log_sum_exp(scores: NDArray[np.float32]) -> NDArray[np.float32]:
     """``log Σ exp`` over the channels without overflow, one channel at a time."""
     highest = np.array(scores[0])
     for logits in scores[1:]:

@@ -69,8 +69,7 @@ def make(dock, qtbot, *indices: int) -> None:
 
 
 def wait(dock, qtbot) -> None:
-    idle = lambda: not (dock.state.work or dock._pending or dock.turntable.running)  # noqa: E731
-    qtbot.waitUntil(idle, timeout=60_000)
+    qtbot.waitUntil(lambda: not (dock.state.work or dock._pending or dock.turntable.running), timeout=60_000)
 
 
 def middles(picture: np.ndarray) -> dict[int, tuple[float, float]]:
