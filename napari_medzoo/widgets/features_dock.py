@@ -21,6 +21,7 @@ from napari_medzoo.study import Study, describe
 from napari_medzoo.widgets import layers as adapter
 from napari_medzoo.widgets.jobs import Jobs, as_steps
 from napari_medzoo.widgets.parts import button, choice, note, offer
+from napari_medzoo.widgets.preferences import default_model
 
 if TYPE_CHECKING:
     import napari
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from napari_medzoo.inference.features import Feature
     from napari_medzoo.inference.places import Layer as NetworkLayer
 
-DEFAULT_CARD = "structures"
 MEASURES = [("Largest activation", "largest"), ("Spread of the activations", "spread")]
 LOOKS = {"colormap": "inferno", "blending": "additive", "opacity": 0.8}
 """Additive: where the network sees nothing the scan stays as it is."""
@@ -57,10 +57,9 @@ class FeaturesDock(QWidget):
             self.state.cards = find_cards()
         except MedzooError as error:
             show_error(str(error))
-        names = list(self.state.cards)
         self.card.choices = [(f"{name}: {card.title}", name) for name, card in self.state.cards.items()]
-        if names:
-            self.card.value = DEFAULT_CARD if DEFAULT_CARD in names else names[0]
+        if self.state.cards:
+            self.card.value = default_model(self.state.cards)
         self._card_chosen()
         self.card.changed.connect(self._card_chosen)
         self.state.events.connect(self._refresh)

@@ -25,7 +25,7 @@ from napari_medzoo.widgets.asking import ask_files, ask_folder, ask_labels_file
 from napari_medzoo.widgets.docks import open_dock
 from napari_medzoo.widgets.jobs import Jobs
 from napari_medzoo.widgets.panel_views import PanelViews
-from napari_medzoo.widgets.preferences import follow, preferences
+from napari_medzoo.widgets.preferences import default_model, follow
 from napari_medzoo.widgets.saving import save_labels
 from napari_medzoo.widgets.shown import Shown
 
@@ -168,10 +168,7 @@ class MedzooPanel(PanelViews):
             self.state.cards = find_cards()
         except MedzooError as error:
             show_error(str(error))
-        names = list(self.state.cards)
-        if names:
-            wanted = preferences().model
-            self.state.card = wanted if wanted in names else names[0]
+        self.state.card = default_model(self.state.cards)
 
     def choose(self, field: str, value: str) -> None:
         """Set the model (``"card"``), ``"grid"``, ``"device"`` or ``"backend"``."""

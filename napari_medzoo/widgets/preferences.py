@@ -7,6 +7,7 @@ line (``MEDZOO_MODELS``, ``MEDZOO_STATE``) do the same. A variable that was set 
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from typing import Any, Literal
 
 from pydantic import Field
@@ -49,6 +50,12 @@ class Preferences(Settings):
     user_name: str = ""
     model_folder: str = ""
     journal_folder: str = ""
+
+
+def default_model(names: Collection[str]) -> str:
+    """The preferred model of these, else the first of them; empty where there is none."""
+    wanted = preferences().model
+    return wanted if wanted in names else next(iter(names), "")
 
 
 def preferences() -> Preferences:

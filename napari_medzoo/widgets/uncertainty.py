@@ -24,6 +24,7 @@ from napari_medzoo.widgets import layers as adapter
 from napari_medzoo.widgets import tasks
 from napari_medzoo.widgets.jobs import Jobs
 from napari_medzoo.widgets.parts import button, choice, note, offer
+from napari_medzoo.widgets.preferences import default_model
 from napari_medzoo.widgets.scoring.form import NUMBERING_TIP, NUMBERINGS
 from napari_medzoo.widgets.scoring.plots import Curve, Plot
 
@@ -146,13 +147,13 @@ class UncertaintyDock(QWidget):
         self.setMinimumWidth(380)
 
     def _list_models(self) -> None:
-        for position, (name, card) in enumerate(self.state.cards.items()):
+        chosen = default_model(self.state.cards)
+        for name, card in self.state.cards.items():
             item = QListWidgetItem(f"{name}: {card.title}")
             item.setData(Qt.ItemDataRole.UserRole, name)
             item.setToolTip(card.description)
             item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
-            chosen = name == "structures" or ("structures" not in self.state.cards and position == 0)
-            item.setCheckState(Qt.CheckState.Checked if chosen else Qt.CheckState.Unchecked)
+            item.setCheckState(Qt.CheckState.Checked if name == chosen else Qt.CheckState.Unchecked)
             self.models.addItem(item)
 
     def choose_models(self, *names: str) -> None:
