@@ -7,42 +7,32 @@ report reads beside the log. What has one is finished and not done again.
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import platform
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-import lightning.pytorch as pl
 import numpy as np
-import torch
 
-from napari_medzoo.cards import ModelCard, Score, read_card
+from napari_medzoo.cards import read_card
 from napari_medzoo.errors import MedzooError
 from napari_medzoo.inference.network import build_network
-from napari_medzoo.io import replacing
-from napari_medzoo.progress import run
 
 from . import checkpoint
 from .benchmark_config import Benchmark, Contestant
-from .benchmark_outcome import OUTCOME, Costs, Inference, Outcome, deciding, read_outcomes, write_outcome
+from .benchmark_costs import Meter, inference_of, timed_pass
+from .benchmark_maps import MapSplit, score_on_maps, train_on_maps
+from .benchmark_outcome import OUTCOME, Costs, Inference, Outcome, deciding, write_outcome
+from .cases import PreparedCases
 from .config import Recipe, data_folder
 from .crossval import SCORES, run_fold
 from .display import Display
 from .held_out import split_cases
-from .labelmaps import LabelMaps
 from .logs import read_log
-from .scores import read_scores, summarise
+from .scores import read_scores
 from .side_by_side import gflop
-from .trials import choose_device, in_own_process, open_quietly, peak_memory_bytes
-
-HELD_OUT = "The fold that was held out of training"
-"""What the scores of a card are of."""
+from .trials import in_own_process, open_quietly
 
 TIMED = 10
 """Held-out cases whose inference is timed, after one that is not."""
@@ -126,11 +116,19 @@ def run_benchmark(
 def _finish(benchmark: Benchmark, one: Run, output: Path, device: str, threads: int | None) -> None:
     recipe = benchmark.recipe_of(one.network, one.fold, one.seed)
     folder = one.folder(output)
-    if not (folder / OUTCOME).exists():
-        command = benchmark.command(one.network)
+    if (folder / OUTCOME).exists():
+        return
+    command = benchmark.command(one.network)
+    if benchmark.study is None:
         costs = in_own_process(train, recipe, output, folder.parent, command, device, threads)
         inference = in_own_process(measure_inference, recipe, output, folder, device, threads)
-        write_outcome(folder, collect(one, recipe, folder, costs, inference))
+        scored: dict[str, Any] = {"scores": read_scores(folder / SCORES)}
+    else:
+        split = MapSplit(benchmark.read_folds(), one.fold)
+        costs = in_own_process(train_on_maps, recipe, split, output, folder, command, device, threads)
+        studied = in_own_process(score_on_maps, recipe, split, benchmark.study, output, folder, device, threads)
+        inference, scored = studied.inference, {"scores": studied.scores, "lesions": studied.lesions}
+    write_outcome(folder, collect(one, recipe, folder, costs, inference, **scored))
 
 
 def train(
@@ -149,86 +147,23 @@ def train(
     return Costs.model_validate(state["callbacks"][Meter.__qualname__])
 
 
-class Meter(pl.Callback):
-    """What a training costs, kept in its checkpoint, so that a resumed one adds to what was spent before."""
-
-    def __init__(self) -> None:
-        self._before = Costs(device="", threads=0)
-        self._began = (0.0, 0.0)
-        self._device = ""
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start the clocks."""
-        self._device = trainer.strategy.root_device.type
-        self._began = time.process_time(), time.perf_counter()
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """End with the benchmark: were it killed and called again, two trainings would write into one folder."""
-        parent = multiprocessing.parent_process()
-        if parent is not None and not parent.is_alive():
-            os._exit(1)  # an exception would leave the process waiting for more work from the dead one
-
-    def state_dict(self) -> dict[str, Any]:
-        """`Costs` up to now, for the checkpoint."""
-        return Costs(
-            device=_name_of(self._device),
-            threads=torch.get_num_threads(),
-            cpu_seconds=self._before.cpu_seconds + time.process_time() - self._began[0],
-            wall_seconds=self._before.wall_seconds + time.perf_counter() - self._began[1],
-            peak_bytes=max(self._before.peak_bytes, peak_memory_bytes(self._device)),
-        ).model_dump()
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from the checkpoint's costs; what was spent after it is not in the weights either."""
-        self._before = Costs.model_validate(state_dict)
-
-
-def _name_of(device: str) -> str:
-    if device == "cuda":
-        return torch.cuda.get_device_name()
-    described = Path("/proc/cpuinfo")  # Python's own `platform.processor` is empty on most Linux systems
-    lines = described.read_text(encoding="utf-8").splitlines() if device == "cpu" and described.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or device
-
-
 def measure_inference(
     recipe: Recipe, cache: Path, folder: Path, device: str = "auto", threads: int | None = None
 ) -> Inference:
     """Time the trained network on held-out prepared cases, run as its card says; for a process of its own.
 
-    Only the pass through the network is timed, on whole cases, with the back end and the precision that a user gets.
+    Only the pass through the network is timed, on whole cases.
     """
-    from napari_medzoo.inference.backends import BACKENDS
-    from napari_medzoo.inference.plan import make_plan
-    from napari_medzoo.inference.predict import scores_of
-
     source = open_quietly(recipe, cache, threads)
-    assert not isinstance(source, LabelMaps)
+    assert isinstance(source, PreparedCases)
     card = read_card(folder / "model" / f"{recipe.name}.yaml")
-    wall, cpu = [], []
-    for number in split_cases(recipe, source.subjects, folder).held_out[: TIMED + 1]:
-        scan = source.scan(number).astype(np.float32)
-        plan = make_plan(card, scan.shape[1:], device=device, threads=threads)
-        runner = BACKENDS[plan.backend].prepare(card, plan.device, plan.precision, plan.threads)
-        began = time.perf_counter(), time.process_time()
-        run(scores_of(runner, scan, plan))
-        wall.append(time.perf_counter() - began[0])
-        cpu.append(time.process_time() - began[1])
-    return Inference(
-        backend=plan.backend,
-        precision=plan.precision,
-        cases=len(wall[1:]),
-        wall_seconds=median(wall[1:]),
-        cpu_seconds=median(cpu[1:]),
-        peak_bytes=peak_memory_bytes(choose_device(device)),
-    )
+    numbers = split_cases(recipe, source.subjects, folder).held_out[: TIMED + 1]
+    scans = (source.scan(number).astype(np.float32) for number in numbers)
+    return inference_of([timed_pass(card, scan, device, threads)[1] for scan in scans], device)
 
 
-def collect(one: Run, recipe: Recipe, folder: Path, costs: Costs, inference: Inference) -> Outcome:
-    """All that the report needs of a run, from its folder."""
+def collect(one: Run, recipe: Recipe, folder: Path, costs: Costs, inference: Inference, **scored: Any) -> Outcome:
+    """All that the report needs of a run, from its folder and what was `scored`."""
     network = build_network(recipe, "meta")
     return Outcome(
         network=one.network.name,
@@ -240,55 +175,5 @@ def collect(one: Run, recipe: Recipe, folder: Path, costs: Costs, inference: Inf
         gflop=gflop(build_network(recipe, "meta"), len(recipe.modalities), recipe.stages[0].patch),
         training=costs,
         inference=inference,
-        scores=read_scores(folder / SCORES),
+        **scored,
     )
-
-
-def card_mb(recipe: Recipe) -> float:
-    """Size of a network's weights in a card, in MB (half precision)."""
-    return 2 * sum(tensor.numel() for tensor in build_network(recipe, "meta").state_dict().values()) / 1e6
-
-
-def shipped(benchmark: Benchmark, output: Path) -> tuple[tuple[Run, float], ...]:
-    """The runs whose cards come with the package and the MB of each, smallest first.
-
-    They are those of the first fold and seed, finished, of networks with fewer than `ship_below` parameters that the
-    package does not have yet, as long as `ship_mb` allows.
-    """
-    finished = {(item.network, item.fold, item.seed): item for item in read_outcomes(output)}
-    small = []
-    for one in choose_runs(benchmark, folds=benchmark.held_out[:1], seeds=benchmark.seeds[:1]):
-        outcome = finished.get((one.network.name, one.fold, one.seed))
-        if outcome and outcome.parameters < benchmark.ship_below and not one.network.card:
-            small.append((one, card_mb(benchmark.recipe_of(one.network, one.fold, one.seed))))
-    small.sort(key=lambda item: item[1])
-    together = accumulate(size for _, size in small)
-    return tuple(item for item, total in zip(small, together, strict=True) if total <= benchmark.ship_mb)
-
-
-def export_cards(benchmark: Benchmark, output: Path, folder: Path) -> Iterator[ModelCard]:
-    """Write the cards of `shipped` and their weights to `folder`; `output` is the benchmark's.
-
-    Yields
-    ------
-    ModelCard
-        As written, with the Dice of the held-out cases as its scores.
-    """
-    from .export import export
-
-    outcomes = {(item.network, item.fold, item.seed): item for item in read_outcomes(output)}
-    for one, _ in shipped(benchmark, output):
-        command = benchmark.command(one.network)
-        card = export(one.folder(output), folder, command)
-        outcome = outcomes[one.network.name, one.fold, one.seed]
-        summary = summarise(benchmark.recipe_of(one.network, one.fold, one.seed), outcome.scores)
-        where = f"{summary['subjects']} cases, fold {one.fold} of {summary['folds']}"
-        rows = [(f"Dice of {row['name']}, {where}", row) for row in summary["labels"]]
-        rows.append((f"Dice, mean of {len(summary['labels'])} classes, {where}", summary["mean"]))
-        scores = tuple(
-            Score(data=HELD_OUT, metric=metric, value=row["dice_mean"], command=command) for metric, row in rows
-        )
-        card = card.model_copy(update={"scores": scores})
-        with replacing(folder / f"{card.name}.yaml") as temporary:
-            card.save(temporary)
-        yield card

@@ -11,7 +11,7 @@ from napari_medzoo.errors import MedzooError
 
 
 def benchmark(
-    recipe: Annotated[Path, typer.Argument(help="A benchmark file, or the bare name of one of the package: zoo.")],
+    recipe: Annotated[Path, typer.Argument(help="A benchmark file, or one of the package by its name: fusion, zoo.")],
     output: Annotated[Path | None, typer.Option(help="Folder of the benchmark; default runs/NAME.")] = None,
     network: Annotated[list[str] | None, typer.Option(help="Only this network; may be repeated.")] = None,
     fold: Annotated[list[int] | None, typer.Option(help="Hold out this fold; may be repeated.")] = None,
@@ -23,7 +23,8 @@ def benchmark(
     export: Annotated[Path | None, typer.Option(help="Folder for the cards of the small networks.")] = None,
 ) -> None:
     """Train all networks by one protocol and compare them; call it again to continue."""
-    from .benchmark import choose_runs, export_cards, run_benchmark
+    from .benchmark import choose_runs, run_benchmark
+    from .benchmark_cards import export_cards
     from .benchmark_config import read_benchmark
     from .benchmark_report import write_report
 

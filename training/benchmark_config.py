@@ -17,6 +17,7 @@ from napari_medzoo.settings import Settings
 
 from .config import RECIPES, Folds, Optimiser, Recipe, Stage, read_recipe
 from .folds import read_folds
+from .overrides import override
 
 
 class Contestant(Settings):
@@ -45,12 +46,18 @@ class Benchmark(Settings):
 
     name: str
     title: str
+    introduction: str = Field("", description="What the page says about the comparison before anything else.")
     recipe: str = Field(description="Recipe that gives data, labels, preparation, losses and augmentation.")
-    folds: Path = Field(description="JSON with the subjects of every fold, beside the benchmark's file.")
+    changes: tuple[str, ...] = Field((), description="Of that recipe, as ``--set`` takes them.")
+    folds: Path = Field(description="JSON with the subjects (or label maps) of every fold, beside this file.")
     held_out: tuple[int, ...] = Field((0,), min_length=1, description="Folds that are held out, one training each.")
     seeds: tuple[int, ...] = Field((1,), min_length=1, description="Of the weights, the patches and their changes.")
     output_voxels: int = Field(ge=1, description="Voxels that every network is corrected on, over the whole training.")
     patch: tuple[int, int, int]
+    voxel_mm: tuple[float, float] = Field((1.0, 1.0), description="Of synthetic patches.")
+    study: tuple[int, int, int] | None = Field(
+        None, description="Voxels of a held-out synthetic study; given where the recipe learns from label maps."
+    )
     batch: int = Field(1, ge=1)
     optimiser: Optimiser
     learning_rate: float = Field(gt=0)
@@ -63,6 +70,7 @@ class Benchmark(Settings):
     data: str = Field(description="The cards' `data`.")
     ship_below: int = Field(4_000_000, description="Networks with fewer parameters come as cards with the package …")
     ship_mb: float = Field(10.0, description="… smallest first, as long as they take no more together.")
+    enough: float | None = Field(0.80, description="Mean Dice that every network should reach; others are named.")
     networks: tuple[Contestant, ...] = Field(min_length=1)
     folder: Path = Field(RECIPES, exclude=True)
 
@@ -105,10 +113,25 @@ class Benchmark(Settings):
         """What trains one network."""
         return f"medzoo-train benchmark {self.name} --network {network.name}"
 
+    def read_folds(self) -> tuple[tuple[str, ...], ...]:
+        """The subjects, or the label maps, of every fold."""
+        return read_folds(self.folder / self.folds)
+
     def recipe_of(self, network: Contestant, fold: int, seed: int) -> Recipe:
-        """The training of one network on one fold with one seed."""
+        """The training of one network on one fold with one seed.
+
+        Raises
+        ------
+        MedzooError
+            If the recipe does not learn from what the benchmark says.
+        """
         own = self.folder / self.recipe
-        base = read_recipe(own if own.exists() else Path(self.recipe))
+        base = override(read_recipe(own if own.exists() else Path(self.recipe)), self.changes)
+        if (base.dataset is None) == (self.study is None) or (base.dataset and base.synthesis):
+            raise MedzooError(
+                f"Benchmark '{self.name}': the recipe '{self.recipe}' must learn from real cases alone, or from label "
+                "maps alone with the size of a 'study' given."
+            )
         file = self.folder / self.folds
         named = {"architecture": network.architecture or network.name, "settings": network.settings}
         geometry = geometry_of(build_network(base.model_copy(update=named), "meta"))
@@ -116,6 +139,7 @@ class Benchmark(Settings):
         stage = Stage(
             steps=steps,
             patch=self.patch,
+            voxel_mm=self.voxel_mm,
             learning_rate=self.learning_rate,
             final_learning_rate=self.final_learning_rate,
             warmup=self.warmup,
@@ -126,7 +150,7 @@ class Benchmark(Settings):
             "description": self.description,
             "data": self.data,
             **named,
-            "folds": Folds(count=len(read_folds(file)), fold=fold, file=file),
+            "folds": Folds(count=len(read_folds(file)), fold=fold, file=file) if base.dataset else None,
             "stages": (stage,),
             "optimiser": self.optimiser,
             "batch": self.batch,
@@ -152,9 +176,13 @@ def read_benchmark(path: Path) -> Benchmark:
     if not path.exists() and shipped.exists():
         path = shipped
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return Benchmark.model_validate(content).model_copy(update={"folder": path.parent})
+        return Benchmark.model_validate(_content(path)).model_copy(update={"folder": path.parent})
     except OSError as error:
-        raise MedzooError(f"{path}: no such benchmark; the one that comes with the package is: zoo.") from error
+        known = ", ".join(sorted(file.stem for file in RECIPES.glob("*.yaml") if "networks" in _content(file)))
+        raise MedzooError(f"{path}: no such benchmark; those that come with the package are: {known}.") from error
     except (ValidationError, yaml.YAMLError) as error:
         raise MedzooError(f"{path}: not a benchmark: {error}") from error
+
+
+def _content(path: Path) -> Any:
+    return yaml.safe_load(path.read_text(encoding="utf-8"))

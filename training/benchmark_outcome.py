@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from pydantic import ConfigDict
 
 from napari_medzoo.errors import MedzooError
 from napari_medzoo.io import replacing
+from napari_medzoo.lesions import LesionAgreement
 from napari_medzoo.settings import Settings
 
 from .config import Recipe
@@ -80,6 +82,8 @@ class Outcome(Settings):
     inference : Inference
     scores : tuple of CaseScore
         Of every held-out case and label.
+    lesions : LesionAgreement or None
+        Of a real patient, where lesions are among the labels of a benchmark on label maps.
     """
 
     model_config = ConfigDict(ser_json_inf_nan="strings")  # JSON has no NaN
@@ -94,6 +98,7 @@ class Outcome(Settings):
     training: Costs
     inference: Inference
     scores: tuple[CaseScore, ...]
+    lesions: LesionAgreement | None = None
 
 
 def deciding(recipe: Recipe) -> dict[str, Any]:
@@ -101,8 +106,16 @@ def deciding(recipe: Recipe) -> dict[str, Any]:
     return recipe.model_dump(mode="json", exclude={"title", "description", "data", "licence", "folds"})
 
 
-def require_same_protocol(recipe: Recipe, outcome: Outcome) -> None:
-    """Compare a recipe with what an outcome was trained by; settings that came since had their defaults then.
+def require_same_protocol(recipe: Recipe, network: str, trained: Mapping[str, Any]) -> None:
+    """Compare a recipe with what a network was trained by; settings that came since had their defaults then.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    network : str
+        For the message.
+    trained : mapping
+        As `deciding` gave it then.
 
     Raises
     ------
@@ -110,12 +123,12 @@ def require_same_protocol(recipe: Recipe, outcome: Outcome) -> None:
         If they differ: figures of two protocols have no place in one table.
     """
     words = recipe.model_dump(mode="json", include={"title", "description", "data", "licence"})
-    theirs = deciding(Recipe.model_validate({**words, **outcome.recipe}))
+    theirs = deciding(Recipe.model_validate({**words, **trained}))
     for key, value in deciding(recipe).items():
         before = theirs[key]
         if before != value:
             raise MedzooError(
-                f"Network '{outcome.network}' was trained by another protocol: {key} was {before}, now it is {value}; "
+                f"Network '{network}' was trained by another protocol: {key} was {before}, now it is {value}; "
                 "choose another --output, or remove the old training."
             )
 

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from .benchmark_config import Benchmark
+from .lesion_validation import TITLE
 
 if TYPE_CHECKING:
     from .benchmark_report import Row
 
-ENOUGH = 0.80
-"""The mean Dice that every network should reach."""
+MANY = 4
+"""From so many labels on, the page has the HD95 of each in the CSV file only."""
 
 
 def page(benchmark: Benchmark, rows: Sequence[Row], cards: Mapping[str, float]) -> str:
@@ -23,6 +24,7 @@ def page(benchmark: Benchmark, rows: Sequence[Row], cards: Mapping[str, float]) 
         protocol(benchmark, rows),
         "## What they reach",
         accuracy_table(rows),
+        lesion_section(rows),
         f"![Dice against time, and against parameters](images/{name}-dice.png)",
         "## What they cost",
         cost_table(benchmark, rows),
@@ -30,7 +32,7 @@ def page(benchmark: Benchmark, rows: Sequence[Row], cards: Mapping[str, float]) 
         "## How they learn",
         f"![The loss of every network over the training](images/{name}-curves.png)",
         "The loss that each network descends along, a running mean. Networks with auxiliary outputs or a loss of their "
-        "own (`densevoxelnet`, `segresnet_vae`) add these to it, so only the shapes can be compared.",
+        "own (such as `densevoxelnet` and `segresnet_vae`) add these to it; of those, only the shapes can be compared.",
         "## Trained weights",
         weights(benchmark, rows, cards),
     ]
@@ -43,36 +45,48 @@ def protocol(benchmark: Benchmark, rows: Sequence[Row]) -> str:
     patches = recipe.steps * recipe.batch
     folds = sorted({one.fold for row in rows for one in row.outcomes})
     seeds = sorted({one.seed for row in rows for one in row.outcomes})
-    subjects = max(row.summary["subjects"] for row in rows)
-    total = recipe.folds.count if recipe.folds else 0
     machines = sorted({f"{one.training.device}, {one.training.threads} thread(s)" for r in rows for one in r.outcomes})
     done = {frozenset((one.fold, one.seed) for one in row.outcomes) for row in rows}
     lines = [
-        f"**Held out**: {subjects} subjects, {_numbers('fold', folds)} of {total} "
-        f"([the subjects of each]({_source(benchmark)})); nothing was chosen on them. {_numbers('Seed', seeds)}.",
+        f"**Held out**: {_held_out(benchmark, rows, folds)}; nothing was chosen on them. {_numbers('Seed', seeds)}.",
         f"**Budget**: {benchmark.output_voxels / 1e6:.1f} million voxels of output for every network, that is "
-        f"{patches} patches of {_size(benchmark.patch)}, {benchmark.batch} a step.",
+        f"{patches} patches of {_size(benchmark.patch)}, {benchmark.batch} a step, the same patches for all.",
         f"**Training**: {benchmark.optimiser.name}, rate {benchmark.learning_rate:g} falling to "
-        f"{benchmark.final_learning_rate:g}, losses {' + '.join(term.name for term in recipe.losses)}, augmentation "
-        f"and preparation of the recipe `{benchmark.recipe}`; the averaged weights after the last step are scored.",
-        "**Scores**: hard Dice and the 95th percentile of the surface distance on whole scans at their own resolution, "
-        "mean over labels (no background), then mean ± standard deviation over subjects.",
+        f"{benchmark.final_learning_rate:g}, losses {' + '.join(term.name for term in recipe.losses)}, "
+        f"{'augmentation' if benchmark.study is None else 'synthesis'} and preparation of the recipe "
+        f"`{benchmark.recipe}`{_changes(benchmark)}; the averaged weights after the last step are scored.",
+        "**Scores**: hard Dice and the 95th percentile of the surface distance on whole "
+        f"{'scans at their own resolution' if benchmark.study is None else 'studies'}, mean over labels (no "
+        "background), then mean ± standard deviation over subjects.",
         f"**Machine**: {'; '.join(machines)}.",
     ]
     if len(done) > 1:
         lines.append("**Unfinished**: not every network has had the same folds and seeds yet; see the last column.")
-    intro = (
-        f"Every network of the zoo by one protocol, `medzoo-train benchmark {benchmark.name}`. The budget is small on "
-        "purpose and the data are small crops with one modality: this says what a network learns quickly, not what it "
-        "could in days, on whole heads or with several modalities."
+    intro = f"Every network by one protocol, `medzoo-train benchmark {benchmark.name}`."
+    return f"{intro} {benchmark.introduction}".strip() + "\n\n" + "\n".join(f"- {line}" for line in lines)
+
+
+def _held_out(benchmark: Benchmark, rows: Sequence[Row], folds: Sequence[int]) -> str:
+    subjects = max(row.summary["subjects"] for row in rows)
+    where = f"{_numbers('fold', folds)} of {len(benchmark.read_folds())}"
+    if benchmark.study is None:
+        return f"{subjects} subjects, {where} ([the subjects of each]({_source(benchmark)}))"
+    maps = f"{subjects} label map{'s' if subjects > 1 else ''}"
+    return (
+        f"{maps}, {where} ([the maps of each]({_source(benchmark)})), of each the same synthetic study of "
+        f"{_size(benchmark.study)} voxels of {sum(benchmark.voxel_mm) / 2:g} mm for all networks"
     )
-    return intro + "\n\n" + "\n".join(f"- {line}" for line in lines)
+
+
+def _changes(benchmark: Benchmark) -> str:
+    return f" (with {', '.join(f'`{change}`' for change in benchmark.changes)})" if benchmark.changes else ""
 
 
 def accuracy_table(rows: Sequence[Row]) -> str:
-    """Dice and HD95 of every label, best first."""
+    """Dice and HD95 of every label (HD95 of few labels only), best first."""
     labels = [label["name"] for label in rows[0].summary["labels"]]
-    head = ["network", "Dice", *(f"Dice {name}" for name in labels), "HD95 (mm)", *(f"HD95 {name}" for name in labels)]
+    apart = labels if len(labels) < MANY else []
+    head = ["network", "Dice", *(f"Dice {name}" for name in labels), "HD95 (mm)", *(f"HD95 {name}" for name in apart)]
     body = []
     for row in rows:
         parts = row.summary["labels"]
@@ -83,11 +97,37 @@ def accuracy_table(rows: Sequence[Row]) -> str:
                 f"**{_plus_minus(whole['dice_mean'], whole['dice_sd'], 3)}**",
                 *(_number(part["dice_mean"], 3) for part in parts),
                 _plus_minus(whole["hd95_mean_mm"], whole["hd95_sd_mm"], 2),
-                *(_number(part["hd95_mean_mm"], 2) for part in parts),
+                *(_number(part["hd95_mean_mm"], 2) for part in parts[: len(apart)]),
                 f"{len({one.fold for one in row.outcomes})} × {len({one.seed for one in row.outcomes})}",
             ]
         )
     return markdown_table([*head, "folds × seeds"], body)
+
+
+def lesion_section(rows: Sequence[Row]) -> str:
+    """What they find in the real patient, in the order of the first table; empty where none was scored on it."""
+    scored = [row for row in rows if row.has_lesions]
+    if not scored:
+        return ""
+    raters = scored[0].outcomes[0].lesions
+    assert raters is not None
+    head = ["network", "Dice of lesions", f"found of {raters.lesions}", "false lesions", "load (mL)"]
+    body = [
+        [
+            _name(row),
+            f"**{row.mean('lesions', 'dice'):.3f}**",
+            f"{row.mean('lesions', 'found'):g}",
+            f"{row.mean('lesions', 'false'):g}",
+            f"{row.mean('lesions', 'load_ml'):.2f}",
+        ]
+        for row in scored
+    ]
+    text = (
+        f"{TITLE}: {raters.lesions} lesions of 3 mm³ and more, {raters.reference_load_ml:.2f} mL. None of these "
+        "networks has seen a real scan. A lesion is found where one voxel of it is labelled, and false where it holds "
+        "no voxel of the consensus."
+    )
+    return f"### On a real patient\n\n{text}\n\n{markdown_table(head, body)}"
 
 
 def cost_table(benchmark: Benchmark, rows: Sequence[Row]) -> str:
@@ -125,7 +165,7 @@ def notes(benchmark: Benchmark, rows: Sequence[Row]) -> list[str]:
     inference = rows[0].outcomes[0].inference
     lines = [
         "Operations are of a forward pass of one training patch, a multiply-add counted as two. Times of inference are "
-        f"medians over {inference.cases} held-out cases, run whole with {inference.backend} in {inference.precision}. "
+        f"medians over {inference.cases} whole held-out cases, run with {inference.backend} in {inference.precision}. "
         "Memory is that of the whole process, with Python and its libraries."
     ]
     shared: dict[str, list[str]] = {}
@@ -141,9 +181,9 @@ def notes(benchmark: Benchmark, rows: Sequence[Row]) -> list[str]:
     for key, names in departures.items():
         precision, reason = key.split("\n")
         lines.append(f"{_codes(names)}: trained in precision {precision} instead of {benchmark.precision}. {reason}")
-    behind = [row.network.name for row in rows if row.dice < ENOUGH]
+    behind = [row.network.name for row in rows if benchmark.enough and row.dice < benchmark.enough]
     if behind:
-        lines.append(f"Below a mean Dice of {ENOUGH:.2f}: {_codes(behind)}.")
+        lines.append(f"Below a mean Dice of {benchmark.enough:.2f}: {_codes(behind)}.")
     lines += [f"`{network.name}`: {network.remark}" for network in benchmark.networks if network.remark]
     missing = [network.name for network in benchmark.networks if network.name not in {row.network.name for row in rows}]
     if missing:
@@ -161,7 +201,7 @@ def weights(benchmark: Benchmark, rows: Sequence[Row], cards: Mapping[str, float
             "MB in half precision)."
         )
     known = [row for row in rows if row.network.card]
-    parts += [f"`{row.network.card}` is `{row.network.name}`, trained longer." for row in known]
+    parts += [f"`{row.network.card}` is `{row.network.name}`, trained longer, by a recipe of its own." for row in known]
     others = [row for row in rows if not row.network.same_as and row not in known and row.recipe.name not in cards]
     if others:
         table = [[_name(row), f"`{benchmark.command(row.network)}`"] for row in others]

@@ -42,8 +42,13 @@ class Row:
         """Mean over labels and subjects; 0 where no case has any label."""
         return self.summary["mean"]["dice_mean"] or 0.0
 
+    @property
+    def has_lesions(self) -> bool:
+        """Whether all trainings were scored on the lesions of a real patient."""
+        return all(one.lesions is not None for one in self.outcomes)
+
     def mean(self, part: str, figure: str) -> float:
-        """Mean over the trainings of a figure of `part`, which is ``training`` or ``inference``."""
+        """Mean over the trainings of a figure of `part`: ``training``, ``inference`` or ``lesions``."""
         return mean(getattr(getattr(one, part), figure) for one in self.outcomes)
 
     def peak_mb(self, part: str) -> float:
@@ -65,7 +70,7 @@ def rows_of(benchmark: Benchmark, output: Path) -> tuple[Row, ...]:
         outcomes = tuple(one for one in found if one.network == (network.same_as or network.name))
         for one in outcomes:
             recipe = benchmark.recipe_of(benchmark[one.network], one.fold, one.seed)
-            require_same_protocol(recipe, one)
+            require_same_protocol(recipe, one.network, one.recipe)
         if outcomes:
             summary = summarise(recipe, [score for one in outcomes for score in one.scores])
             rows.append(Row(network, recipe, outcomes, summary))
@@ -86,6 +91,11 @@ def figures(row: Row) -> dict[str, Any]:
     for label in summary["labels"]:
         found[f"dice_{label['name']}"] = label["dice_mean"]
         found[f"hd95_{label['name']}_mm"] = label["hd95_mean_mm"]
+    if row.has_lesions:
+        found["lesion_dice"] = round(row.mean("lesions", "dice"), 4)
+        found["lesion_sensitivity"] = round(row.mean("lesions", "sensitivity"), 4)
+        found["lesions_false"] = row.mean("lesions", "false")
+        found["lesion_load_ml"] = round(row.mean("lesions", "load_ml"), 3)
     return found | {
         "parameters": row.outcomes[0].parameters,
         "gflop": round(row.outcomes[0].gflop, 2),
@@ -119,7 +129,7 @@ def write_report(benchmark: Benchmark, output: Path, docs: Path | None = None) -
     MedzooError
         If a training is of another protocol.
     """
-    from .benchmark import shipped
+    from .benchmark_cards import shipped
     from .benchmark_page import page
     from .benchmark_plots import write_curves, write_scatter
 

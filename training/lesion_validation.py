@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_medzoo.cards import ModelCard
 from napari_medzoo.io import load_study, read_segmentation
-from napari_medzoo.labels import Label, LabelTable
+from napari_medzoo.labels import Label, LabelTable, Segmentation
 from napari_medzoo.lesions import compare_lesions
-from napari_medzoo.study import MODALITIES, describe
+from napari_medzoo.study import MODALITIES, Study, describe
 
 if TYPE_CHECKING:
     from .validation import Trial
@@ -20,8 +22,19 @@ CONSENSUS = LabelTable("consensus", (Label(1, "lesion", (255, 200, 0)),))
 
 def has_lesions(trial: Trial) -> bool:
     """Whether the card labels lesions and can be given what the patient has."""
-    names = [label.name.casefold() for label in trial.card.label_table.foreground]
-    return any("lesion" in name for name in names) and bool(_parts(trial))
+    return labels_lesions(trial.card) and bool(_parts(trial))
+
+
+def labels_lesions(card: ModelCard) -> bool:
+    """Whether one of a card's labels is called a lesion."""
+    return any("lesion" in label.name.casefold() for label in card.label_table.foreground)
+
+
+def read_patient(data: Path, modalities: Sequence[str]) -> tuple[Study, Segmentation]:
+    """Scans of the patient and the raters' consensus on the lesions, from the folder of real scans."""
+    folder = data / PATIENT
+    study = load_study([], {modality: folder / f"{MODALITIES[modality]}.nii.gz" for modality in modalities})
+    return study, read_segmentation(folder / "lesions.nii.gz", CONSENSUS)
 
 
 def score_lesions(key: str, trial: Trial) -> Iterator[tuple[str, float]]:
@@ -32,10 +45,8 @@ def score_lesions(key: str, trial: Trial) -> Iterator[tuple[str, float]]:
     tuple of str and float
         What was measured, and the value.
     """
-    folder = trial.data / PATIENT
-    reference = read_segmentation(folder / "lesions.nii.gz", CONSENSUS)
     for part in _parts(trial):
-        study = load_study([], {modality: folder / f"{MODALITIES[modality]}.nii.gz" for modality in part})
+        study, reference = read_patient(trial.data, part)
         prediction = trial.segment(study)
         trial.picture(f"{key}_{'_'.join(part)}", study, prediction)
         agreement = compare_lesions(prediction, reference)

@@ -11,15 +11,10 @@ import lightning.pytorch as pl
 import pytest
 import yaml
 from napari_medzoo_training import checkpoint
-from napari_medzoo_training.benchmark import (
-    Meter,
-    Run,
-    choose_runs,
-    run_benchmark,
-    shipped,
-    train,
-)
+from napari_medzoo_training.benchmark import Run, choose_runs, run_benchmark, train
+from napari_medzoo_training.benchmark_cards import shipped
 from napari_medzoo_training.benchmark_config import Benchmark, read_benchmark
+from napari_medzoo_training.benchmark_costs import Meter
 from napari_medzoo_training.benchmark_outcome import (
     Costs,
     Inference,

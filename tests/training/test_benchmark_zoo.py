@@ -112,7 +112,7 @@ def test_a_benchmark_is_no_recipe_and_the_other_way_round() -> None:
         read_recipe(Path("zoo"))
     with pytest.raises(MedzooError, match="not a benchmark"):
         read_benchmark(Path("hippocampus"))
-    with pytest.raises(MedzooError, match="comes with the package is: zoo"):
+    with pytest.raises(MedzooError, match="come with the package are: fusion, zoo"):
         read_benchmark(Path("no-such-benchmark"))
 
 
