@@ -13,6 +13,8 @@ from napari_medzoo.errors import MedzooError
 
 from .architectures import architectures
 from .benchmark_command import benchmark
+from .completed import complete_labels
+from .evaluate_command import evaluate
 from .speed_command import reference_speed
 
 if TYPE_CHECKING:
@@ -96,42 +98,6 @@ def export(
 
 
 @app.command()
-def evaluate(
-    model: Annotated[str, typer.Argument(help="A model's name or the path of its card.")],
-    case: Annotated[list[str] | None, typer.Option(help="Only this case; may be repeated.")] = None,
-    write: Annotated[bool, typer.Option("--write", help="Store the scores in the card.")] = False,
-    recipe: Annotated[
-        Path | None, typer.Option(help="Recipe of the card, to score the fold it held out; default the shipped one.")
-    ] = None,
-    show: Annotated[Path | None, typer.Option(help="Folder for pictures of what was found.")] = None,
-    threads: ThreadsOption = None,
-) -> None:
-    """Score a model on real scans that no training has seen (those below MEDZOO_DATA, and the embedded one)."""
-    from napari_medzoo.cards import load_card
-    from napari_medzoo.io import replacing
-
-    from .config import data_folder, read_recipe
-    from .validation import CASES, validate
-
-    unknown = [key for key in case or () if key not in CASES]
-    if unknown:
-        raise MedzooError(f"There is no case '{unknown[0]}'; choose from: {', '.join(CASES)}.")
-    card = load_card(model)
-    chosen = tuple(case) if case else None
-    scores = []
-    found = validate(card, data_folder(), chosen, threads, recipe=read_recipe(recipe) if recipe else None, show=show)
-    for score in found:
-        print(f"{score.value:.3f}  {score.metric}  ({score.data})", flush=True)
-        scores.append(score)
-    if write:
-        # What was not measured again stays, where only some cases were asked for.
-        kept = {(score.data, score.metric): score for score in (*(card.scores if chosen else ()), *scores)}
-        path = card.weights_path.with_name(f"{card.name}.yaml")
-        with replacing(path) as temporary:
-            card.model_copy(update={"scores": tuple(kept.values())}).save(temporary)
-
-
-@app.command()
 def pack(
     labelmaps: Annotated[Path, typer.Argument(help="Folder with training_seg_*.nii.gz and the class tables.")],
     output: Annotated[Path, typer.Argument(help="The file to write (.npz).")],
@@ -212,7 +178,6 @@ def crossval(
     from .config import data_folder, read_recipe
     from .crossval import fold_recipes, parse_folds, run_fold, write_summary
     from .display import Display
-    from .labelmaps import LabelMaps
     from .scores import as_table
 
     if threads:
@@ -221,7 +186,7 @@ def crossval(
     folder = output or Path("runs") / chosen.name
     with Display(chosen.name, chosen.steps) as display:
         source = _open(chosen, folder.parent, display)
-    recipes = fold_recipes(chosen, () if isinstance(source, LabelMaps) else source.subjects, folder)
+    recipes = fold_recipes(chosen, source.subjects, folder)
     for fold in parse_folds(only, len(recipes)):
         with Display(f"{chosen.name} fold {fold}", chosen.steps) as display:
             run_fold(recipes[fold], source, data_folder(), folder, device=device, threads=threads, callbacks=[display])
@@ -289,6 +254,8 @@ def throughput(
 
 app.command()(benchmark)
 app.command()(architectures)
+app.command()(complete_labels)
+app.command()(evaluate)
 app.command("reference-speed")(reference_speed)
 
 

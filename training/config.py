@@ -181,6 +181,12 @@ class Recipe(Settings):
 
     synthesis: Synthesis | None = None
     dataset: DataSource | None = None
+    real_share: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Where there are label maps and real cases: how often a pair is cut from the latter.",
+    )
     folds: Folds | None = None
     augmentation: Augmentation = Augmentation()
 
@@ -208,10 +214,12 @@ class Recipe(Settings):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if (self.synthesis is None) == (self.dataset is None):
-            raise ValueError("give either 'synthesis' (label maps) or 'dataset' (real cases)")
+        if self.synthesis is None and self.dataset is None:
+            raise ValueError("give 'synthesis' (label maps), 'dataset' (real cases) or both")
+        if (self.real_share is not None) != (self.synthesis is not None and self.dataset is not None):
+            raise ValueError("give 'real_share' where there are both 'synthesis' and 'dataset', and only there")
         if self.folds and self.synthesis:
-            raise ValueError("'folds' need a 'dataset'")
+            raise ValueError("'folds' need real cases alone")
         if self.validate_every and self.validate_every % self.checkpoint_every:
             raise ValueError("validate_every must be a multiple of checkpoint_every")
         if self.labels and self.label_scheme in LABEL_TABLES:

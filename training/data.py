@@ -15,7 +15,7 @@ from napari_medzoo.errors import MedzooError
 from .config import Recipe, data_folder
 from .held_out import Split, split_cases
 from .labelmaps import LabelMaps, load_packed, pack
-from .patches import Loader, Pair, Patches, Source, batches
+from .patches import Loader, Mixed, Pair, Patches, Source, batches
 
 if TYPE_CHECKING:
     from napari_medzoo.progress import Steps
@@ -32,19 +32,24 @@ def open_source(recipe: Recipe, cache: Path) -> Steps[Source]:
 
     Returns
     -------
-    LabelMaps or PreparedCases
+    LabelMaps, PreparedCases or Mixed
 
     Raises
     ------
     MedzooError
         If there is no data, or it is not what the recipe says.
     """
+    if recipe.dataset is None:
+        return (yield from _open_maps(cache))
+    from .cases import prepare_cases
+
+    cases = yield from prepare_cases(recipe, data_folder(), cache)
+    return cases if recipe.synthesis is None else Mixed((yield from _open_maps(cache)), cases)
+
+
+def _open_maps(cache: Path) -> Steps[LabelMaps]:
     from napari_medzoo.progress import Progress
 
-    if recipe.dataset:
-        from .cases import prepare_cases
-
-        return (yield from prepare_cases(recipe, data_folder(), cache))
     packed = cache / "labelmaps.npz"
     if not packed.exists():
         yield Progress("Packing the label maps")
@@ -83,14 +88,14 @@ class Data(pl.LightningDataModule):
     def prepare_data(self) -> None:
         """On one process of each machine, before the others: fill the cache."""
         self._source = self._open()
-        if not isinstance(self._source, LabelMaps):
+        if self._source.subjects:
             split_cases(self.recipe, self._source.subjects, self._folder)  # writes the folds
 
     def setup(self, stage: str) -> None:
         """On every process: open the source and take its share."""
         trainer = self._trainer
         source = self._source = self._source or self._open()
-        if not isinstance(source, LabelMaps):
+        if source.subjects:
             self.split = split_cases(self.recipe, source.subjects, self._folder)
         elif self.recipe.validate_every:
             raise MedzooError(
@@ -104,9 +109,9 @@ class Data(pl.LightningDataModule):
 
     @property
     def cases(self) -> PreparedCases:
-        """The prepared cases, where the recipe has a data set."""
+        """The prepared cases, where the recipe learns from real cases alone."""
         assert self._source is not None
-        assert not isinstance(self._source, LabelMaps)
+        assert not isinstance(self._source, LabelMaps | Mixed)
         return self._source
 
     @property
@@ -152,6 +157,6 @@ def loader_threads(source: Source, device: str) -> int:
     """
     from napari_medzoo.inference.plan import default_threads
 
-    if isinstance(source, LabelMaps):
+    if isinstance(source, LabelMaps | Mixed):
         return 0
     return 1 if device == "cpu" else max(1, min(8, default_threads() - 1))

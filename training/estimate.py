@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -14,7 +15,7 @@ from napari_medzoo.inference.plan import Plan, make_plan
 from .config import Recipe
 from .export import card_of
 from .labelmaps import LabelMaps
-from .patches import Source
+from .patches import Mixed, Source
 from .range_test import STEPS, RangeTest, range_test
 from .trials import WARMUP, choose_device, excerpt, measure, open_quietly, peak_memory_bytes
 
@@ -81,11 +82,13 @@ def try_out(
 
 def largest_shape(source: Source) -> tuple[int, int, int]:
     """``(X, Y, Z)`` of the prepared case, or else of the label map, with the most voxels."""
+    if isinstance(source, Mixed):
+        return max(largest_shape(source.maps), largest_shape(source.cases), key=math.prod)
     if isinstance(source, LabelMaps):
         shapes = [tuple(item.shape) for item in source.maps]
     else:
         shapes = [source.labels(number).shape for number in range(len(source))]
-    x, y, z = max(shapes, key=lambda shape: shape[0] * shape[1] * shape[2])
+    x, y, z = max(shapes, key=math.prod)
     return int(x), int(y), int(z)
 
 

@@ -55,6 +55,11 @@ class LabelMaps:
     t1w_stds: Tensor
     mirrored: Tensor
 
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """Nobody: whom a map shows is not known, and none is held out."""
+        return ()
+
     def to(self, device: torch.device) -> LabelMaps:
         """The same on another device."""
         return LabelMaps(

@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -23,10 +24,24 @@ from .labelmaps import LabelMaps
 if TYPE_CHECKING:
     from .cases import PreparedCases
 
-Source: TypeAlias = "LabelMaps | PreparedCases"
-"""What training pairs are made from."""
-
 Pair: TypeAlias = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """Label maps and real cases, of which `Recipe.real_share` says how often a pair is cut from them."""
+
+    maps: LabelMaps
+    cases: PreparedCases
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """Nobody: of the real cases none is held out."""
+        return ()
+
+
+Source: TypeAlias = "LabelMaps | PreparedCases | Mixed"
+"""What training pairs are made from."""
 
 
 class Patches(Dataset[Pair]):
@@ -35,13 +50,13 @@ class Patches(Dataset[Pair]):
     Parameters
     ----------
     recipe : Recipe
-    source : LabelMaps or PreparedCases
+    source : LabelMaps, PreparedCases or Mixed
     device : torch.device
         Where the pairs are made and lie. Label maps go there once; a real case's patch as soon as it is cut.
     world : int
         How many processes train together: together they take ``batch * accumulate * world`` pairs a step.
     indices : sequence of int, optional
-        The cases to draw from; by default all.
+        The real cases to draw from; by default all, as always beside label maps.
     """
 
     def __init__(
@@ -54,11 +69,7 @@ class Patches(Dataset[Pair]):
     ) -> None:
         self.recipe = recipe
         self.per_step = recipe.batch * recipe.accumulate * world
-        self._make = (
-            _synthetic(recipe, source.to(device))
-            if isinstance(source, LabelMaps)
-            else _cut(recipe, source, device, range(len(source)) if indices is None else indices)
-        )
+        self._make = _maker(recipe, source, device, indices)
 
     def __len__(self) -> int:
         return self.recipe.steps * self.per_step
@@ -66,6 +77,20 @@ class Patches(Dataset[Pair]):
     def __getitem__(self, number: int) -> Pair:
         """Pair `number`: a scan ``(C, X, Y, Z) float32`` and its target ``(X, Y, Z) int64``, 255 where ignored."""
         return self._make(number // self.per_step, np.random.default_rng([self.recipe.seed, number]))
+
+
+def _maker(
+    recipe: Recipe, source: Source, device: torch.device, indices: Sequence[int] | None
+) -> Callable[[int, np.random.Generator], Pair]:
+    if isinstance(source, LabelMaps):
+        return _synthetic(recipe, source.to(device))
+    if not isinstance(source, Mixed):
+        return _cut(recipe, source, device, range(len(source)) if indices is None else indices)
+    made = _maker(recipe, source.maps, device, None)
+    cut = _maker(recipe, source.cases, device, None)
+    share = recipe.real_share
+    assert share is not None  # the recipe's own check
+    return lambda step, random: (cut if random.random() < share else made)(step, random)
 
 
 def _synthetic(recipe: Recipe, maps: LabelMaps) -> Callable[[int, np.random.Generator], Pair]:

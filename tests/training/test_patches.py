@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from napari_medzoo_training.cases import PreparedCases
 from napari_medzoo_training.config import Recipe
 from napari_medzoo_training.data import open_source
 from napari_medzoo_training.held_out import hard_dice, split_cases
 from napari_medzoo_training.labelmaps import LabelMaps
 from napari_medzoo_training.overrides import override
-from napari_medzoo_training.patches import Loader, Patches, batches
+from napari_medzoo_training.patches import Loader, Mixed, Patches, batches
 
 from napari_medzoo.errors import MedzooError
 from napari_medzoo.progress import run
@@ -112,6 +113,30 @@ def test_pairs_of_real_cases(cases_recipe: Recipe, tmp_path: Path) -> None:
         seen |= set(target.unique().tolist())
         assert torch.equal(patches[number][0], scan)
     assert seen == {0, 1, 2}
+
+
+def test_synthetic_and_real_pairs_by_turns(cases_recipe: Recipe, label_maps: LabelMaps, tmp_path: Path) -> None:
+    """A pair is the very one that its own kind of source would have made next, in the share that was asked for."""
+    cases = run(open_source(cases_recipe, tmp_path / "cache"))
+    assert isinstance(cases, PreparedCases)
+    both = override(cases_recipe, ["folds=null", "validate_every=null", "synthesis={}", "real_share=0.25"])
+    mixed = Patches(both, Mixed(label_maps, cases), CPU, indices=())  # no split, as in a training
+    made, cut = Patches(both, label_maps, CPU), Patches(both, cases, CPU)
+    real = 0
+    for number in range(len(mixed)):
+        random = np.random.default_rng([both.seed, number])
+        chosen = cut if random.random() < 0.25 else made
+        real += chosen is cut
+        scan, target = chosen._make(number // mixed.per_step, random)
+        assert torch.equal(mixed[number][0], scan) and torch.equal(mixed[number][1], target)
+    assert 0 < real < len(mixed) / 2
+
+
+def test_the_share_of_real_pairs_is_said_where_there_is_a_choice(cases_recipe: Recipe) -> None:
+    plain = ["folds=null", "validate_every=null"]
+    for changes in (["synthesis={}"], ["real_share=0.5"], ["synthesis={}", "dataset=null", "real_share=0.5"]):
+        with pytest.raises(MedzooError, match="real_share"):
+            override(cases_recipe, [*plain, *changes])
 
 
 def test_the_held_out_fold_chooses_nothing(cases_recipe: Recipe, tmp_path: Path) -> None:
