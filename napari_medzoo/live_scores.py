@@ -68,6 +68,18 @@ class LiveScores:
         """As `napari_medzoo.confusion.count_confusions` of the comparable pair would count it now."""
         return self._now.confusion
 
+    @property
+    def table(self) -> LabelTable:
+        """What the prediction's own values mean."""
+        return self._prediction.table
+
+    def learn(self, table: LabelTable) -> None:
+        """Take over the names of classes that the prediction's table lacks: somebody may paint one of them."""
+        new = [label for label in table.foreground if label.index not in self.table]
+        if new:
+            known = LabelTable(self.table.name, (*self.table.labels, *new))
+            self._prediction = replace(self._prediction, table=known)
+
     def update(self, data: NDArray[Any], box: Box = EVERYWHERE) -> Box | None:
         """Take over what was edited.
 
@@ -86,7 +98,7 @@ class LiveScores:
         Raises
         ------
         MedzooError
-            For a value that the prediction's table does not name; what was counted so far stays.
+            For a value that the prediction's table does not name (see `learn`); what was counted so far stays.
         """
         before = self._values[box]
         changed = np.nonzero(before != data[box])

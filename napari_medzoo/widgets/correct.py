@@ -7,23 +7,23 @@ from typing import TYPE_CHECKING, Any
 
 from napari.layers import Labels
 from napari.utils.notifications import show_error
-from qtpy.QtWidgets import QFormLayout, QLineEdit, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFormLayout, QLineEdit
 
 from napari_medzoo.changes import Change
 from napari_medzoo.edit_log import Edit
 from napari_medzoo.errors import MedzooError
 from napari_medzoo.io import stem_of
-from napari_medzoo.state import State, busy_problem
+from napari_medzoo.state import busy_problem
 from napari_medzoo.widgets.asking import ask_labels_file
 from napari_medzoo.widgets.brush import make_brush_round, radius_mm, set_radius
 from napari_medzoo.widgets.correct_parts import BrushView, ClassBox, ToolView
 from napari_medzoo.widgets.correct_tools import CHANGES, changes_layer, use_tool
+from napari_medzoo.widgets.dock_body import DockBody
 from napari_medzoo.widgets.editing import Editing, watch
-from napari_medzoo.widgets.jobs import Jobs
 from napari_medzoo.widgets.label_names import table_of
 from napari_medzoo.widgets.layers import grid_of
 from napari_medzoo.widgets.parts import button, choice, note, offer, row
-from napari_medzoo.widgets.preferences import follow, who
+from napari_medzoo.widgets.preferences import who
 from napari_medzoo.widgets.restoring import RestoreView
 from napari_medzoo.widgets.saving import save_labels
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import napari
 
 
-class Corrections(QWidget):
+class Corrections(DockBody):
     """Correct any labels layer by hand and with tools.
 
     Parameters
@@ -43,21 +43,18 @@ class Corrections(QWidget):
     ----------
     editing : Editing or None
         The layer under correction, its log and journal.
-    state : State
-        Of the dock's own jobs.
     """
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
-        super().__init__()
-        self.viewer = napari_viewer
+        super().__init__(napari_viewer)
         self.editing: Editing | None = None
-        self.state = State()
-        self.jobs = Jobs(self.state)
         self._build()
-        self.state.events.work.connect(self._enable)
-        for event in self._layer_events():
-            event.connect(self._offer_layers)
-        self.destroyed.connect(_Farewell(self))
+        self.ties.tie(self.state.events.work, self._enable)
+        events = napari_viewer.layers.events
+        for event in (events.inserted, events.removed, events.renamed):
+            self.ties.tie(event, self._offer_layers)
+        for farewell in (self._stop_watching, self.restoring.newest.forget):
+            self.ties.at_last(farewell)
         self._offer_layers()
 
     def _build(self) -> None:
@@ -66,7 +63,6 @@ class Corrections(QWidget):
         self.classes = ClassBox()
         self.classes.setToolTip("The class that brush and tools work on; type to search")
         self.classes.currentIndexChanged.connect(lambda _: self._class_chosen())
-        follow()
         self.who = QLineEdit(who())
         self.who.setToolTip("Your name as the log of corrections gives it")
         self.who.textChanged.connect(self._named)
@@ -88,18 +84,15 @@ class Corrections(QWidget):
         form.addRow("Labels", self.layers.native)
         form.addRow("Class", self.classes)
         form.addRow("Your name", self.who)
-        layout = QVBoxLayout(self)
-        layout.setSpacing(6)
-        layout.addWidget(self.restoring)
-        layout.addLayout(form)
-        layout.addWidget(self.brush)
-        layout.addWidget(self.tools)
-        layout.addLayout(row(self.undo, self.redo, self.cancel))
-        layout.addWidget(self.last)
-        layout.addLayout(row(self.changes, self.back))
-        layout.addWidget(self.store)
-        layout.addStretch()
-        self.setMinimumWidth(380)
+        self.column.addWidget(self.restoring)
+        self.column.addLayout(form)
+        self.column.addWidget(self.brush)
+        self.column.addWidget(self.tools)
+        self.column.addLayout(row(self.undo, self.redo, self.cancel))
+        self.column.addWidget(self.last)
+        self.column.addLayout(row(self.changes, self.back))
+        self.column.addWidget(self.store)
+        self.column.addStretch()
 
     # The layer
 
@@ -131,20 +124,20 @@ class Corrections(QWidget):
 
     def _let_go(self) -> None:
         if self.editing is not None:
+            self.editing.edited.disconnect(self._edited)
+        self._stop_watching()
+        self.last.setText("")
+
+    def _stop_watching(self) -> None:
+        if self.editing is not None:
             for event in _look_events(self.editing.layer):
                 event.disconnect(self._refresh)
-            self.editing.edited.disconnect(self._edited)
             self.editing.close()
         self.editing = None
-        self.last.setText("")
 
     def _choices(self) -> list[tuple[str, Labels]]:
         layers = [layer for layer in self.viewer.layers if isinstance(layer, Labels) and layer.ndim == 3]
         return [(layer.name, layer) for layer in layers if CHANGES not in layer.metadata]
-
-    def _layer_events(self) -> tuple[Any, ...]:
-        events = self.viewer.layers.events
-        return events.inserted, events.removed, events.renamed
 
     def _offer_layers(self, event: Any = None) -> None:
         choices = self._choices()
@@ -263,21 +256,3 @@ def _look_events(layer: Labels) -> tuple[Any, ...]:
         events.features,
         events.name,
     )
-
-
-class _Farewell:
-    """Cuts the dock's ties when Qt destroys it; holds only what outlives the widget."""
-
-    def __init__(self, dock: Corrections) -> None:
-        self._dock_state, self._jobs = dock.state, dock.jobs
-        self._events, self._offer = dock._layer_events(), dock._offer_layers
-        self._dock = dock.__dict__
-
-    def __call__(self) -> None:
-        self._dock_state.events.disconnect()
-        for event in self._events:
-            event.disconnect(self._offer)
-        self._jobs.cancel()
-        editing = self._dock.get("editing")
-        if editing is not None:
-            editing.close()

@@ -25,6 +25,22 @@ AXES = {"axial": "SI", "coronal": "AP", "sagittal": "RL"}
 """Plane → where the axis across its slices may point."""
 
 
+@dataclass(frozen=True, eq=False)
+class Region:
+    """Where a class may lie.
+
+    Attributes
+    ----------
+    name : str
+        As the log gives it.
+    inside : numpy.ndarray
+        ``(X, Y, Z) bool`` on the grid of the labels that are corrected.
+    """
+
+    name: str
+    inside: NDArray[np.bool_]
+
+
 @dataclass(frozen=True)
 class Tool:
     """One tool.
@@ -99,9 +115,11 @@ TOOLS = {
     "shrink": Tool("Shrink by", "The class gives way by this length in every direction", MM, correction.shrink, 1.0),
     "inside": Tool(
         "Keep inside",
-        "What of the class lies outside another layer's labels goes to what surrounds it",
+        "What of the class lies outside another layer's labels, or one of them, goes to what surrounds it",
         MASK,
-        correction.keep_inside,
+        lambda data, grid, label, region, protected: correction.keep_inside(
+            data, grid, label, region.inside, protected
+        ),
     ),
     "replace": Tool("Replace by", "Every voxel of the class becomes another class", CLASS, correction.replace_class),
 }
@@ -143,11 +161,13 @@ def use_tool(
 
 
 def action_name(tool: Tool, answer: Any) -> str:
-    """The action as the log names it, with the length or volume that was asked for."""
+    """The action as the log names it, with what was asked for."""
     if tool.asks in (MM, ML):
         return f"{tool.title} {answer:g} {tool.asks}"
     if tool.asks == PLANE:
         return f"{tool.title} ({answer})"
+    if tool.asks == MASK:
+        return f"{tool.title} {answer.name}"
     return f"{tool.title} {answer}" if isinstance(answer, int | np.integer) else tool.title
 
 

@@ -11,16 +11,17 @@ from magicgui.widgets import ComboBox, Container, SpinBox
 from napari.layers import Image, Layer
 from napari.utils.notifications import show_error
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QHBoxLayout, QListWidget, QListWidgetItem, QProgressBar, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QListWidget, QListWidgetItem, QProgressBar
 
 from napari_medzoo.cards import ModelCard, find_cards
 from napari_medzoo.errors import MedzooError
 from napari_medzoo.progress import Progress, Steps
-from napari_medzoo.state import State, busy_problem
+from napari_medzoo.state import busy_problem
 from napari_medzoo.study import Study, describe
 from napari_medzoo.widgets import layers as adapter
-from napari_medzoo.widgets.jobs import Jobs, as_steps
-from napari_medzoo.widgets.parts import button, choice, note, offer
+from napari_medzoo.widgets.dock_body import DockBody
+from napari_medzoo.widgets.jobs import as_steps
+from napari_medzoo.widgets.parts import button, choice, note, offer, row
 from napari_medzoo.widgets.preferences import default_model
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ LOOKS = {"colormap": "inferno", "blending": "additive", "opacity": 0.8}
 HINT = "Shows the last layers of the network, or those you tick. Brighter: the channel answers more."
 
 
-class FeaturesDock(QWidget):
+class FeaturesDock(DockBody):
     """Choose a model and a scan; the features appear as layers over it.
 
     Parameters
@@ -46,10 +47,7 @@ class FeaturesDock(QWidget):
     """
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
-        super().__init__()
-        self.viewer = napari_viewer
-        self.state = State()
-        self.jobs = Jobs(self.state)
+        super().__init__(napari_viewer)
         self._shown: list[Layer] = []
         self._picked: dict[str, Image] = {}
         self._build()
@@ -62,17 +60,16 @@ class FeaturesDock(QWidget):
             self.card.value = default_model(self.state.cards)
         self._card_chosen()
         self.card.changed.connect(self._card_chosen)
-        self.state.events.connect(self._refresh)
-        events = (napari_viewer.layers.events.inserted, napari_viewer.layers.events.removed)
-        for event in events:
-            event.connect(self._offer_layers)
-        self.destroyed.connect(partial(_farewell, self.state, self.jobs, events, self._offer_layers))
+        self.ties.tie(self.state.events, self._refresh)
+        for event in (napari_viewer.layers.events.inserted, napari_viewer.layers.events.removed):
+            self.ties.tie(event, self._offer_layers)
         self._refresh()
 
     def _build(self) -> None:
-        self.card = choice("Model", [])
-        self.count = SpinBox(label="Features of each layer", value=4, min=1, max=64)
-        self.measure = choice("Ranked by", MEASURES)
+        self.card = choice("Model", [], tip="The network to look into")
+        tip = "How many of each layer's features are shown, the strongest first"
+        self.count = SpinBox(label="Features of each layer", value=4, min=1, max=64, tooltip=tip)
+        self.measure = choice("Ranked by", MEASURES, tip="What makes a feature a strong one")
         self.scans: dict[str, ComboBox] = {}
         self._form = Container(widgets=[self.card, self.count, self.measure])
         self._form.margins = (0, 0, 0, 0)
@@ -88,18 +85,13 @@ class FeaturesDock(QWidget):
         self.bar = QProgressBar()
         self.bar.setTextVisible(False)
         self.text = note()
-        buttons = QHBoxLayout()
-        buttons.addWidget(self.run, 2)
-        buttons.addWidget(self.cancel, 1)
-        layout = QVBoxLayout(self)
-        layout.addWidget(note(HINT))
-        layout.addWidget(self._form.native)
-        layout.addWidget(self.list_layers)
-        layout.addWidget(self.layers, 1)
-        layout.addLayout(buttons)
-        layout.addWidget(self.bar)
-        layout.addWidget(self.text)
-        layout.addStretch()
+        for widget in (note(HINT), self._form.native, self.list_layers):
+            self.column.addWidget(widget)
+        self.column.addWidget(self.layers, 1)
+        self.column.addLayout(row((self.run, 2), (self.cancel, 1)))
+        self.column.addWidget(self.bar)
+        self.column.addWidget(self.text)
+        self.column.addStretch()
 
     def chosen_card(self) -> ModelCard | None:
         """The card of the model that is chosen."""
@@ -110,7 +102,8 @@ class FeaturesDock(QWidget):
         for combo in self.scans.values():
             self._form.remove(combo)
         card = self.chosen_card()
-        self.scans = {key: choice(f"Scan ({describe([key])})") for key in (card.modalities if card else ())}
+        wanted = card.modalities if card else ()
+        self.scans = {key: choice(f"Scan ({describe([key])})", tip="The scan that the network reads") for key in wanted}
         if list(self.scans) == ["any"]:
             self.scans["any"].label = "Scan"
         for place, (key, combo) in enumerate(self.scans.items(), start=1):
@@ -176,7 +169,7 @@ class FeaturesDock(QWidget):
 
     def ticked(self) -> tuple[str, ...]:
         """Names of the layers that are ticked; none if they were not listed."""
-        items = [self.layers.item(row) for row in range(self.layers.count())]
+        items = [self.layers.item(i) for i in range(self.layers.count())]
         ticked = [item for item in items if item.checkState() == Qt.CheckState.Checked]
         return tuple(item.data(Qt.ItemDataRole.UserRole) for item in ticked)
 
@@ -226,11 +219,3 @@ def _look(study: Study, card: ModelCard, layers: tuple[str, ...], count: int, me
     from napari_medzoo.inference.features import features
 
     return (yield from features(study, card, layers=layers, count=count, measure=measure))
-
-
-def _farewell(state: State, jobs: Jobs, events: tuple[Any, ...], offer_layers: Any) -> None:
-    """Cut the dock's ties when Qt destroys it."""
-    state.events.disconnect()
-    for event in events:
-        event.disconnect(offer_layers)
-    jobs.cancel()

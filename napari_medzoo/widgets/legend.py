@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Labels
-from napari.qt.threading import thread_worker
 from numpy.typing import NDArray
 from qtpy.QtCore import QTimer
 from qtpy.QtGui import QColor
@@ -17,8 +16,6 @@ from qtpy.QtWidgets import (
     QLabel,
     QLineEdit,
     QSpinBox,
-    QVBoxLayout,
-    QWidget,
 )
 
 from napari_medzoo.label_tables import count_values
@@ -26,10 +23,12 @@ from napari_medzoo.labels import LabelTable
 from napari_medzoo.palette import safe_colors, touching
 from napari_medzoo.widgets import label_display as display
 from napari_medzoo.widgets import view
+from napari_medzoo.widgets.dock_body import DockBody
 from napari_medzoo.widgets.label_exchange import ask_names_file, ask_names_target, read_names, write_names
 from napari_medzoo.widgets.label_model import LabelModel, LabelTableView
 from napari_medzoo.widgets.layers import segmentation_from_layer
 from napari_medzoo.widgets.parts import button, choice, offer, row
+from napari_medzoo.widgets.scoring.background import Newest
 
 if TYPE_CHECKING:
     import napari
@@ -46,18 +45,12 @@ def count_voxels(data: NDArray[Any]) -> dict[int, int]:
     return dict(counts)
 
 
-@thread_worker
-def _count(data: NDArray[Any]) -> dict[int, int]:
-    return count_voxels(data)
-
-
-@thread_worker
 def _safe(data: NDArray[Any], indices: list[int]) -> dict[int, tuple[int, int, int]]:
     pairs = {pair for pair in touching(data) if set(pair) <= set(indices)}
     return safe_colors(indices, pairs)
 
 
-class LabelLegend(QWidget):
+class LabelLegend(DockBody):
     """Names, colours, visibility and volumes of a labels layer's classes.
 
     Parameters
@@ -72,21 +65,22 @@ class LabelLegend(QWidget):
     """
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
-        super().__init__()
-        self.viewer = napari_viewer
+        super().__init__(napari_viewer)
         self.model = LabelModel()
+        self.newest = Newest(self)
         self._counts: dict[int, int] | None = None
         self._seen: tuple[Any, ...] = ()
-        self._workers: set[Any] = set()
         self._recount = QTimer(self)
         self._recount.setSingleShot(True)
         self._recount.setInterval(RECOUNT_MS)
         self._recount.timeout.connect(self._start_count)
         self._build()
-        for event in self._layer_events():
-            event.connect(self._offer_layers)
-        napari_viewer.layers.selection.events.active.connect(self._follow_selection)
-        self.destroyed.connect(_Farewell(self))
+        events = napari_viewer.layers.events
+        for event in (events.inserted, events.removed, events.renamed):
+            self.ties.tie(event, self._offer_layers)
+        self.ties.tie(napari_viewer.layers.selection.events.active, self._follow_selection)
+        self.ties.at_last(lambda: self._listen(False))
+        self.ties.at_last(self.newest.forget)
         self._offer_layers()
 
     def _build(self) -> None:
@@ -98,6 +92,7 @@ class LabelLegend(QWidget):
         self.filter.setClearButtonEnabled(True)
         self.table = LabelTableView(self.model)
         self.table.setMinimumHeight(190)
+        self.table.setToolTip("A row for each class: click to go there, double-click to rename, recolour or fade it")
         self.filter.textChanged.connect(self.table.proxy.setFilterFixedString)
         self.table.class_chosen.connect(self.go_to)
         self.table.color_wanted.connect(self._ask_color)
@@ -117,14 +112,11 @@ class LabelLegend(QWidget):
         )
         self.load = button("Import…", "FreeSurfer, ITK-SNAP, BIDS or nnU-Net names and colours", self._ask_import)
         self.store = button("Export…", "The names and colours as a file", self._ask_export)
-        layout = QVBoxLayout(self)
-        layout.setSpacing(4)
-        layout.addLayout(row(QLabel("Labels"), (self.layers.native, 1)))
-        layout.addWidget(self.filter)
-        layout.addWidget(self.table, 1)
-        layout.addLayout(row(self.all, self.none, self.present, QLabel("Outline"), self.contour))
-        layout.addLayout(row(self.safe, self.load, self.store))
-        self.setMinimumWidth(380)
+        self.column.addLayout(row(QLabel("Labels"), (self.layers.native, 1)))
+        self.column.addWidget(self.filter)
+        self.column.addWidget(self.table, 1)
+        self.column.addLayout(row(self.all, self.none, self.present, QLabel("Outline"), self.contour))
+        self.column.addLayout(row(self.safe, self.load, self.store))
 
     # The layer
 
@@ -158,10 +150,7 @@ class LabelLegend(QWidget):
             (events.selected_label, self._looks_changed),
             (events.contour, self._looks_changed),
         ):
-            if on:
-                event.connect(answer)
-            else:
-                event.disconnect(answer)
+            (event.connect if on else event.disconnect)(answer)
 
     def _choices(self) -> list[tuple[str, Labels]]:
         return [(layer.name, layer) for layer in self.viewer.layers if isinstance(layer, Labels) and layer.ndim == 3]
@@ -176,10 +165,6 @@ class LabelLegend(QWidget):
     def _follow_selection(self, event: Any) -> None:
         if event.value in [layer for _, layer in self._choices()]:
             self.use(event.value)
-
-    def _layer_events(self) -> tuple[Any, ...]:
-        events = self.viewer.layers.events
-        return events.inserted, events.removed, events.renamed
 
     # Volumes
 
@@ -197,18 +182,13 @@ class LabelLegend(QWidget):
     def _start_count(self) -> None:
         layer = self.layer
         if layer is not None:
-            self._run(_count(np.asarray(layer.data)), lambda counts: self._counted(layer, counts))
+            data = np.asarray(layer.data)
+            self.newest.ask("volumes", lambda: count_voxels(data), lambda counts: self._counted(layer, counts))
 
     def _counted(self, layer: Labels, counts: dict[int, int]) -> None:
         if layer is self.layer:
             self._counts = counts
             self._refresh()
-
-    def _run(self, worker: Any, done: Any) -> None:
-        self._workers.add(worker)
-        worker.returned.connect(done)
-        worker.finished.connect(lambda: self._workers.discard(worker))
-        worker.start()
 
     def _looks_changed(self, event: Any = None) -> None:
         if self.layer is not None:
@@ -263,8 +243,8 @@ class LabelLegend(QWidget):
         """Give the classes that are present colours that differ for everybody where they touch."""
         layer = self.layer
         if layer is not None and self._counts:
-            present = [index for index in self._counts if index > 0]
-            self._run(_safe(np.asarray(layer.data), present), lambda colors: display.recolour_all(layer, colors))
+            data, present = np.asarray(layer.data), [index for index in self._counts if index > 0]
+            self.newest.ask("colours", lambda: _safe(data, present), lambda made: display.recolour_all(layer, made))
 
     def import_table(self, path: Path) -> None:
         """Take names and colours from a file."""
@@ -283,20 +263,3 @@ class LabelLegend(QWidget):
     def _ask_export(self) -> None:
         if chosen := ask_names_target(self):
             self.export_table(*chosen)
-
-
-class _Farewell:
-    """Cuts the dock's ties when Qt destroys it; holds only what outlives the widget."""
-
-    def __init__(self, legend: LabelLegend) -> None:
-        self._events, self._offer = legend._layer_events(), legend._offer_layers
-        self._active, self._follow = legend.viewer.layers.selection.events.active, legend._follow_selection
-        self._listen, self._workers = legend._listen, legend._workers
-
-    def __call__(self) -> None:
-        for event in self._events:
-            event.disconnect(self._offer)
-        self._active.disconnect(self._follow)
-        self._listen(False)
-        for worker in list(self._workers):
-            worker.quit()

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from napari.qt.threading import thread_worker
 from napari.utils.notifications import show_error
-from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_medzoo.changes import difference
 from napari_medzoo.errors import MedzooError
 from napari_medzoo.journal import Unsaved, find_unsaved
 from napari_medzoo.widgets.editing import Editing
-from napari_medzoo.widgets.parts import button, note
+from napari_medzoo.widgets.parts import button, note, row
+from napari_medzoo.widgets.scoring.background import Newest
 
 
 class RestoreView(QWidget):
@@ -27,18 +25,16 @@ class RestoreView(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.unsaved: list[Unsaved] = []
+        self.newest = Newest(self)
         self._editing: Editing | None = None
         self.text = note()
         self.text.setStyleSheet("background: #7a4b00; color: white; padding: 4px;")
         self.restore = button("Restore", "Bring the corrections back as one step of undo", self.bring_back)
         self.discard = button("Throw away", "Delete them for good", self.throw_away)
-        row = QHBoxLayout()
-        row.addWidget(self.restore)
-        row.addWidget(self.discard)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 6)
         layout.addWidget(self.text)
-        layout.addLayout(row)
+        layout.addLayout(row(self.restore, self.discard))
         self._offer([])
 
     def look(self, editing: Editing | None) -> None:
@@ -46,9 +42,8 @@ class RestoreView(QWidget):
         self._editing = editing
         self._offer([])
         if editing is not None:
-            looking = _look_for_unsaved(editing.original)
-            looking.returned.connect(lambda found: self._found(editing, found))
-            looking.start()
+            original = editing.original
+            self.newest.ask("unsaved", lambda: find_unsaved(original), lambda found: self._found(editing, found))
 
     def bring_back(self) -> None:
         """Bring back the newest corrections that were not saved."""
@@ -87,8 +82,3 @@ class RestoreView(QWidget):
                 f"{count}, {last}({edits[-1].action.lower()}) by {edits[-1].who} at {when}, on labels "
                 f"called '{unsaved[0].name}'."
             )
-
-
-@thread_worker
-def _look_for_unsaved(original: Any) -> list[Unsaved]:
-    return find_unsaved(original)

@@ -18,10 +18,16 @@ from napari_medzoo.widgets.layers import AXIS_LABELS
 from napari_medzoo.widgets.view import ORDER_3D, show_head_3d
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from napari.components import ViewerModel
 
 SURFACE = "medzoo surface"
 """Key in a surface layer's metadata: the name of the labels it was made of and the index of its class."""
+
+
+SEEN = "medzoo seen"
+"""Key in a layer's metadata: dimensions shown → whether it was seen the last time that the viewer showed so many."""
 
 
 def surface_layer(mesh: Mesh, labels: Layer, opacity: float = 1.0, visible: bool = True) -> Surface:
@@ -52,6 +58,20 @@ def surface_layer(mesh: Mesh, labels: Layer, opacity: float = 1.0, visible: bool
     )
 
 
+def surfaces_in(layers: Iterable[Layer]) -> list[Surface]:
+    """Those of these layers that this module made."""
+    return [layer for layer in layers if SURFACE in layer.metadata]
+
+
+def seen_in(layer: Layer, viewer: ViewerModel, ndisplay: int) -> bool:
+    """Whether a layer is seen where `ndisplay` dimensions are shown, in the viewer or beside it: see `Scene`."""
+    if viewer.dims.ndisplay == ndisplay or not surfaces_in(viewer.layers):
+        return layer.visible
+    if not isinstance(layer, Image | Labels | Surface):
+        return layer.visible
+    return layer.metadata.get(SEEN, {}).get(ndisplay, isinstance(layer, Surface) == (ndisplay == 3))
+
+
 class Scene:
     """Keeps the 3D view of a viewer right as long as it holds surfaces.
 
@@ -65,7 +85,6 @@ class Scene:
 
     def __init__(self, viewer: ViewerModel) -> None:
         self.viewer = viewer
-        self._seen: dict[int, dict[Layer, bool]] = {}
         self._plane: tuple[Any, Any] | None = None
         self._shown = viewer.dims.ndisplay
         self._turning = False
@@ -75,15 +94,15 @@ class Scene:
 
     def surfaces(self) -> list[Surface]:
         """The layers of this module that are in the viewer."""
-        return [layer for layer in self.viewer.layers if SURFACE in layer.metadata]
+        return surfaces_in(self.viewer.layers)
 
     def enter(self) -> None:
         """Show the surfaces, in 3D; a 3D view that is right already stays as the person turned it."""
-        if self.viewer.dims.ndisplay == 3 and 2 not in self._seen:
-            volumes = [layer for layer in self.viewer.layers if isinstance(layer, Image | Labels)]
-            self._seen[2] = {layer: layer.visible for layer in volumes}
-            for layer in volumes:
-                layer.visible = False
+        if self.viewer.dims.ndisplay == 3:
+            for layer in self.viewer.layers:
+                if isinstance(layer, Image | Labels) and SEEN not in layer.metadata:
+                    layer.metadata[SEEN] = {2: layer.visible}
+                    layer.visible = False
         new = self.viewer.dims.ndisplay != 3 or tuple(self.viewer.dims.order) != ORDER_3D
         self.viewer.dims.ndisplay = 3
         self._turned()
@@ -129,8 +148,8 @@ class Scene:
         camera.zoom *= whole / max(float(np.linalg.norm(high - low)), 1.0)
 
     def _swap(self, before: int) -> None:
-        layers = [layer for layer in self.viewer.layers if isinstance(layer, Image | Labels | Surface)]
-        self._seen[before] = {layer: layer.visible for layer in layers}
-        known = self._seen.get(self._shown, {})
-        for layer in layers:
-            layer.visible = known.get(layer, isinstance(layer, Surface) == (self._shown == 3))
+        for layer in self.viewer.layers:
+            if isinstance(layer, Image | Labels | Surface):
+                seen = layer.metadata.setdefault(SEEN, {})
+                seen[before] = layer.visible
+                layer.visible = seen.get(self._shown, isinstance(layer, Surface) == (self._shown == 3))

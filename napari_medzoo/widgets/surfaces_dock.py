@@ -9,28 +9,19 @@ import numpy as np
 from napari.layers import Labels
 from napari.utils.notifications import show_error
 from qtpy.QtCore import Qt, QTimer
-from qtpy.QtWidgets import (
-    QDoubleSpinBox,
-    QFileDialog,
-    QFormLayout,
-    QHBoxLayout,
-    QProgressBar,
-    QSlider,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QDoubleSpinBox, QFileDialog, QFormLayout, QProgressBar, QSlider
 
 from napari_medzoo.errors import MedzooError
 from napari_medzoo.labels import Segmentation
 from napari_medzoo.mesh_files import write_each, write_meshes
 from napari_medzoo.meshes import Mesh, default_smoothing, surfaces
-from napari_medzoo.state import State, busy_problem
-from napari_medzoo.widgets.jobs import Jobs
+from napari_medzoo.state import busy_problem
+from napari_medzoo.widgets.dock_body import DockBody
 from napari_medzoo.widgets.label_display import display_of, table_of
 from napari_medzoo.widgets.layers import segmentation_from_layer
 from napari_medzoo.widgets.legend import RECOUNT_MS, count_voxels
 from napari_medzoo.widgets.ortho.straight import grid_of
-from napari_medzoo.widgets.parts import Fold, button, choice, note, offer
+from napari_medzoo.widgets.parts import Fold, button, choice, note, offer, row
 from napari_medzoo.widgets.scoring.background import Newest
 from napari_medzoo.widgets.surface_layers import Scene, surface_layer
 from napari_medzoo.widgets.surfaces_parts import ClassList, ExportView
@@ -40,7 +31,7 @@ if TYPE_CHECKING:
     import napari
 
 
-class SurfacesDock(QWidget):
+class SurfacesDock(DockBody):
     """Choose a labels layer and classes; their surfaces appear in 3D.
 
     Parameters
@@ -57,10 +48,7 @@ class SurfacesDock(QWidget):
     """
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
-        super().__init__()
-        self.viewer = napari_viewer
-        self.state = State()
-        self.jobs = Jobs(self.state)
+        super().__init__(napari_viewer)
         self.scene = Scene(napari_viewer)
         self.layer: Labels | None = None
         self.meshes: tuple[Mesh, ...] = ()
@@ -75,16 +63,16 @@ class SurfacesDock(QWidget):
         self._adding.setInterval(0)
         self._adding.timeout.connect(self._add_next)
         self._build()
-        self.state.events.connect(self._refresh)
+        self.ties.tie(self.state.events, self._refresh)
         events = napari_viewer.layers.events
-        self._layer_events = (events.inserted, events.removed, events.renamed)
-        for event in self._layer_events:
-            event.connect(self._offer_layers)
-        self.destroyed.connect(_Farewell(self))
+        for event in (events.inserted, events.removed, events.renamed):
+            self.ties.tie(event, self._offer_layers)
+        for farewell in (self._counting.forget, self.scene.close, lambda: self._listen(False)):
+            self.ties.at_last(farewell)
         self._offer_layers()
 
     def _build(self) -> None:
-        self.layers = choice("Labels", [])
+        self.layers = choice("Labels", [], tip="The labels that surfaces are made of")
         self.layers.changed.connect(lambda layer: self.use(layer))
         self.classes = ClassList()
         self.classes.ticked_changed.connect(self._refresh)
@@ -101,6 +89,7 @@ class SurfacesDock(QWidget):
         self.opacity = QSlider(Qt.Orientation.Horizontal)
         self.opacity.setRange(5, 100)
         self.opacity.setValue(100)
+        self.opacity.setToolTip("How much of what lies behind a surface is seen through it: all the way right, nothing")
         self.opacity.valueChanged.connect(self._set_opacity)
         self.run = button("Make surfaces", "Of the ticked classes; those made before are replaced", self.make)
         self.run.setStyleSheet("font-weight: bold; padding: 6px;")
@@ -117,21 +106,18 @@ class SurfacesDock(QWidget):
         self.pictures.said.connect(self.text.setText)
         form = QFormLayout()
         form.addRow("Labels", self.layers.native)
-        layout = QVBoxLayout(self)
-        layout.setSpacing(4)
-        layout.addLayout(form)
-        layout.addWidget(self.classes, 1)
-        layout.addLayout(_row(self.all, self.none, self.seen))
+        self.column.addLayout(form)
+        self.column.addWidget(self.classes, 1)
+        self.column.addLayout(row(self.all, self.none, self.seen))
         form = QFormLayout()
         form.addRow("Smoothing", self.smoothing)
         form.addRow("Opacity", self.opacity)
-        layout.addLayout(form)
-        layout.addLayout(_row(self.run, self.cancel))
-        layout.addWidget(self.bar)
-        layout.addWidget(self.text)
-        layout.addWidget(Fold("Mesh files", self.export, opened=True))
-        layout.addWidget(Fold("Pictures", self.pictures, opened=True))
-        self.setMinimumWidth(380)
+        self.column.addLayout(form)
+        self.column.addLayout(row(self.run, self.cancel))
+        for widget in (self.bar, self.text):
+            self.column.addWidget(widget)
+        self.column.addWidget(Fold("Mesh files", self.export, opened=True))
+        self.column.addWidget(Fold("Pictures", self.pictures, opened=True))
 
     # The labels
 
@@ -284,27 +270,3 @@ class SurfacesDock(QWidget):
         self.bar.setRange(0, total)
         self.bar.setValue(done)
         self.text.setText(f"Turning, picture {done} of {total} …")
-
-
-def _row(*widgets: QWidget) -> QHBoxLayout:
-    layout = QHBoxLayout()
-    for widget in widgets:
-        layout.addWidget(widget)
-    return layout
-
-
-class _Farewell:
-    """Cuts the dock's ties when Qt destroys it; holds only what outlives the widget."""
-
-    def __init__(self, dock: SurfacesDock) -> None:
-        self._events, self._offer = dock._layer_events, dock._offer_layers
-        self._state, self._jobs, self._scene = dock.state, dock.jobs, dock.scene
-        self._listen = dock._listen
-
-    def __call__(self) -> None:
-        self._state.events.disconnect()
-        for event in self._events:
-            event.disconnect(self._offer)
-        self._listen(False)
-        self._scene.close()
-        self._jobs.cancel()

@@ -32,6 +32,7 @@ class ClassList(QListWidget):
     def __init__(self) -> None:
         super().__init__()
         self.setMinimumHeight(120)
+        self.setToolTip("Tick the classes to show")
         self.itemChanged.connect(lambda _: self.ticked_changed.emit())
 
     def offer(self, labels: Sequence[Label]) -> None:
@@ -79,12 +80,14 @@ class ExportView(QWidget):
         for suffix, form in MESH_FORMATS.items():
             self.form.addItem(form.title, suffix)
             self.form.setItemData(self.form.count() - 1, f"Keeps {form.holds}", Qt.ItemDataRole.ToolTipRole)
+        self.form.setToolTip("Kind of the mesh files; each says what it keeps")
         self.space = QComboBox()
         for space, text in SPACES.items():
             self.space.addItem(text, space)
         self.space.setCurrentIndex(self.space.findData(DEFAULT_SPACE))
         self.space.setToolTip("Which way x and y grow in the file; it says so in its first lines")
         self.each = QCheckBox("A file for each class")
+        self.each.setToolTip("In a folder, named by class; else all classes in one file")
         self.store = button("Export…", "Write the surfaces as mesh files, in mm", self.wanted.emit)
         last = QHBoxLayout()
         last.addWidget(self.each, 1)

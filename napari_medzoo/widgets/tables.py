@@ -85,14 +85,17 @@ class FigureTable(QTableWidget):
         self.setSortingEnabled(False)
         self.setRowCount(len(rows))
         for i, row in enumerate(rows):
-            for j, value in enumerate(row):
-                self._put(i, j, value)
-            color = colors[i] if i < len(colors) else None
-            if color is not None:
-                swatch = QPixmap(12, 12)
-                swatch.fill(QColor(*color))
-                self.item(i, 1).setIcon(QIcon(swatch))
+            self._fill(i, row, colors[i] if i < len(colors) else None)
         self.horizontalHeader().setSortIndicator(-1, Qt.SortOrder.AscendingOrder)  # keep the order that was given
+        self.setSortingEnabled(True)
+
+    def add_row(self, row: Sequence[Any], color: Color | None = None) -> None:
+        """Add a row before the first one whose key is larger; the others keep their order until sorted again."""
+        self.setSortingEnabled(False)
+        place = next((i for i in range(self.rowCount()) if self.item(i, 0).value > row[0]), self.rowCount())
+        self.insertRow(place)
+        self._fill(place, row, color)
+        self.horizontalHeader().setSortIndicator(-1, self.horizontalHeader().sortIndicatorOrder())
         self.setSortingEnabled(True)
 
     def set_value(self, key: Any, column: int, value: Any) -> None:
@@ -129,6 +132,14 @@ class FigureTable(QTableWidget):
             self.copy()
         else:
             super().keyPressEvent(event)
+
+    def _fill(self, row: int, values: Sequence[Any], color: Color | None) -> None:
+        for column, value in enumerate(values):
+            self._put(row, column, value)
+        if color is not None:
+            swatch = QPixmap(12, 12)
+            swatch.fill(QColor(*color))
+            self.item(row, 1).setIcon(QIcon(swatch))
 
     def _put(self, row: int, column: int, value: Any) -> None:
         cell = _Cell(value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,19 +11,19 @@ from napari.layers import Image, Labels, Layer
 from napari.utils.colormaps import Colormap, ensure_colormap
 from napari.utils.notifications import show_error, show_warning
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QListWidget, QListWidgetItem, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QListWidget, QListWidgetItem
 
 from napari_medzoo.calibration import Calibration, calibrate
 from napari_medzoo.cards import ModelCard, find_cards
 from napari_medzoo.errors import MedzooError
 from napari_medzoo.labels import Segmentation
 from napari_medzoo.progress import Progress, Steps
-from napari_medzoo.state import State, busy_problem
+from napari_medzoo.state import busy_problem
 from napari_medzoo.study import Study, Volume
 from napari_medzoo.widgets import layers as adapter
 from napari_medzoo.widgets import tasks
-from napari_medzoo.widgets.jobs import Jobs
-from napari_medzoo.widgets.parts import button, choice, note, offer
+from napari_medzoo.widgets.dock_body import DockBody
+from napari_medzoo.widgets.parts import button, choice, note, offer, row
 from napari_medzoo.widgets.preferences import default_model
 from napari_medzoo.widgets.scoring.form import NUMBERING_TIP, NUMBERINGS
 from napari_medzoo.widgets.scoring.plots import Curve, Plot
@@ -79,7 +79,7 @@ def reliability(
     return calibrate(confidence, labels, tasks.numbered(reference, numbering))
 
 
-class UncertaintyDock(QWidget):
+class UncertaintyDock(DockBody):
     """Choose a scan, models and a method; the answer is a layer.
 
     Parameters
@@ -95,10 +95,7 @@ class UncertaintyDock(QWidget):
     """
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
-        super().__init__()
-        self.viewer = napari_viewer
-        self.state = State()
-        self.jobs = Jobs(self.state)
+        super().__init__(napari_viewer)
         self.found: Uncertainty | None = None
         self.calibration: Calibration | None = None
         self._build()
@@ -107,10 +104,10 @@ class UncertaintyDock(QWidget):
         except MedzooError as error:
             show_error(str(error))
         self._list_models()
-        self.state.events.connect(lambda info: self._enable())
-        for event in self._events():
-            event.connect(self._offer_layers)
-        self.destroyed.connect(_Farewell(self))
+        self.ties.tie(self.state.events, self._enable)
+        events = napari_viewer.layers.events
+        for event in (events.inserted, events.removed, events.reordered):
+            self.ties.tie(event, self._offer_layers)
         self._offer_layers()
 
     def _build(self) -> None:
@@ -121,7 +118,8 @@ class UncertaintyDock(QWidget):
         form.margins = (0, 0, 0, 0)
         self.models = QListWidget()
         self.models.setMaximumHeight(110)
-        self.models.itemChanged.connect(lambda item: self._enable())
+        self.models.setToolTip("Tick the model whose uncertainty is shown; two or more to compare them")
+        self.models.itemChanged.connect(self._enable)
         self.run = button("Show uncertainty", "Run in the background and add the maps as layers", self.run_method)
         self.cancel = button("Cancel", "Stop what is running", self.jobs.cancel)
         self.text = note()
@@ -131,20 +129,16 @@ class UncertaintyDock(QWidget):
         second.margins = (0, 0, 0, 0)
         self.calibrate = button("Calibration", "", self.run_calibration)
         self.plot = Plot()
+        self.plot.setToolTip("How often the model is right where it is this sure; on the dashed line both are equal")
         self.verdict = note()
-        buttons = QHBoxLayout()
-        buttons.addWidget(self.run, 2)
-        buttons.addWidget(self.cancel, 1)
-        layout = QVBoxLayout(self)
         for widget in (form.native, QLabel("Models"), self.models):
-            layout.addWidget(widget)
-        layout.addLayout(buttons)
+            self.column.addWidget(widget)
+        self.column.addLayout(row((self.run, 2), (self.cancel, 1)))
         for widget in (self.text, second.native, self.calibrate, self.verdict):
-            layout.addWidget(widget)
-        layout.addWidget(self.plot, 1)
+            self.column.addWidget(widget)
+        self.column.addWidget(self.plot, 1)
         for box in (self.scan, self.method, self.reference):
-            box.changed.connect(lambda _: self._enable())
-        self.setMinimumWidth(380)
+            box.changed.connect(self._enable)
 
     def _list_models(self) -> None:
         chosen = default_model(self.state.cards)
@@ -247,7 +241,7 @@ class UncertaintyDock(QWidget):
             return f"Show the uncertainty by '{PROBABILITIES}' first."
         return "" if self.reference.value is not None else "Choose a labels layer as reference."
 
-    def _enable(self) -> None:
+    def _enable(self, event: Any = None) -> None:
         problem = self._problem()
         self.run.setEnabled(not problem)
         self.cancel.setEnabled(bool(self.state.work))
@@ -272,22 +266,3 @@ class UncertaintyDock(QWidget):
 
     def _items(self) -> list[QListWidgetItem]:
         return [self.models.item(i) for i in range(self.models.count())]
-
-    def _events(self) -> tuple[Any, ...]:
-        events = self.viewer.layers.events
-        return events.inserted, events.removed, events.reordered
-
-
-class _Farewell:
-    """Cuts the dock's ties when Qt destroys it; holds only what outlives the widget."""
-
-    def __init__(self, dock: UncertaintyDock) -> None:
-        self._state, self._jobs = dock.state, dock.jobs
-        self._events = dock._events()
-        self._offer: Callable[..., None] = dock._offer_layers
-
-    def __call__(self) -> None:
-        self._state.events.disconnect()
-        for event in self._events:
-            event.disconnect(self._offer)
-        self._jobs.cancel()

@@ -168,11 +168,21 @@ def test_tools_say_what_they_lack(dock, qtbot, notified):
 def test_keep_inside_and_replace_take_their_answers(dock, qtbot):
     layer = dock.layer
     mask = Labels(np.zeros_like(layer.data), name="mask", scale=layer.scale, affine=layer.affine)
-    mask.data[:5] = 1
+    last, before = np.unique(np.nonzero(layer.data == WHITE)[0])[[-1, -2]]
+    mask.data[:last] = 1
     dock.viewer.add_layer(mask)
     assert dock.layer is layer, "a new layer does not take the brush away"
     run_tool(dock, qtbot, "inside", WHITE)
-    assert not (layer.data[5:] == WHITE).any()
+    assert (layer.data[:last] == WHITE).any() and not (layer.data[last:] == WHITE).any()
+    mask.data[:before] = 2
+    mask.features = {"index": [1, 2], "name": ["outer", "inner"]}
+    dock.tools.mask.setCurrentIndex(-1)  # as if chosen anew: the names are read then
+    dock.tools.mask.setCurrentIndex(0)
+    assert [dock.tools.part.itemText(i) for i in range(3)] == ["any class", "outer", "inner"]
+    dock.tools.part.setCurrentIndex(2)
+    run_tool(dock, qtbot, "inside", WHITE)
+    assert (layer.data[:before] == WHITE).any() and not (layer.data[before:] == WHITE).any()
+    assert [edit.action for edit in dock.editing.edits] == ["Keep inside mask", "Keep inside inner of mask"]
     dock.tools.tool.setCurrentIndex(dock.tools.tool.findData("replace"))
     dock.tools.other.setCurrentIndex(dock.tools.other.findText("Lesion"))
     run_tool(dock, qtbot, "replace", WHITE)

@@ -31,7 +31,7 @@ def legend(make_napari_viewer, awkward_grids, qtbot):
     viewer.window.add_dock_widget(widget, name="Labels")
     qtbot.waitUntil(lambda: widget.model.rows == sorted(PRESENT))
     yield widget
-    qtbot.waitUntil(lambda: not widget._workers)
+    qtbot.waitUntil(lambda: not widget.newest.busy)
 
 
 def cell(legend, index: int, column: int):

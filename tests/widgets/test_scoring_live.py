@@ -112,6 +112,45 @@ def test_painting_erasing_and_undo_are_scored_as_if_all_were_scored_again(make_d
     )
 
 
+def test_a_class_that_nobody_had_appears_as_soon_as_it_is_painted(make_dock, qtbot):
+    grid = Grid((24, 20, 16), np.eye(4))
+    pair = [Segmentation(blocks(grid.shape, (10, 49), seed), grid, ASEG) for seed in (1, 2)]
+    dock = make_dock(*pair)
+    dock.live.setChecked(True)
+    dock.table.sortItems(COLUMN_OF["dice"])
+    before = [row[0] for row in dock.table.values()]
+    dock.viewer.layers["labels"].data_setitem(tuple(np.indices((3, 3, 3)).reshape(3, -1)), 16)
+    qtbot.waitUntil(lambda: 16 in figures(dock))
+    assert [row[0] for row in dock.table.values() if row[0] != 16] == before, "nothing else moves"
+    score = next(score for score in evaluate(*pair_now(dock)).labels if score.index == 16)
+    shown = figures(dock)[16]
+    for key in ("dice", "volume_ml", "reference_volume_ml", "volume_similarity"):
+        np.testing.assert_allclose(shown[key], getattr(score, key), err_msg=key)
+    assert np.isnan(shown["hd95_mm"])
+
+
+def test_a_class_that_somebody_elses_labels_gain_while_they_are_painted_is_scored_too(make_napari_viewer, qtbot):
+    viewer = make_napari_viewer()
+    data = np.zeros((12, 12, 12), np.uint8)
+    data[2:6, 2:6, 2:6] = 1
+    reference = data.copy()
+    reference[8:11, 8:11, 8:11] = 5
+    for array, name in ((data, "labels"), (reference, "reference")):
+        viewer.add_layer(Labels(array, name=name))
+    dock = ScoringDock(viewer)
+    viewer.window.add_dock_widget(dock, name="Scoring")
+    dock.form.prediction.value, dock.form.reference.value = viewer.layers
+    dock.score.click()
+    qtbot.waitUntil(lambda: dock.scored is not None, timeout=60_000)
+    assert list(figures(dock)) == [1]
+    dock.live.setChecked(True)
+    viewer.layers["labels"].selected_label = 5
+    viewer.layers["labels"].data_setitem((np.array([8, 9]),) * 3, 5)
+    qtbot.waitUntil(lambda: 5 in figures(dock))
+    assert figures(dock)[5]["dice"] == pytest.approx(2 * 2 / (2 + 27))
+    dock.follower.follow(None)
+
+
 def _passes(check) -> bool:
     try:
         check()

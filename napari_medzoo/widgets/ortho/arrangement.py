@@ -18,6 +18,10 @@ LARGE = "One large, three small"
 SQUARE = "Two by two"
 LAYOUTS = (LARGE, SQUARE)
 
+LEAST_LARGE, LEAST_SMALL = 150, 92
+"""Pixels of width. Together they are no more than napari's own canvas wants, so that no window grows beyond a screen;
+without them a narrow window (half of a screen of 1920 pixels, at 200 %) would leave the small views nothing."""
+
 
 def main_window(widget: QWidget) -> QMainWindow:
     """The window that a docked widget belongs to, floating or not.
@@ -52,8 +56,11 @@ class Arrangement:
         self._center = window.centralWidget()
         self.home: QtViewer = self._center.findChild(QtViewer)
         self._own = self.home.widget(0)
+        self._own_width = self.home.minimumWidth()
+        self.home.setMinimumWidth(LEAST_LARGE)
         self._column = QSplitter(Qt.Orientation.Vertical)
         self._column.setChildrenCollapsible(False)
+        self._column.setMinimumWidth(LEAST_SMALL)
         self._column.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Ignored)
         self._box = self._center.layout()
         self._box.addWidget(self._column)
@@ -81,6 +88,7 @@ class Arrangement:
     def close(self) -> None:
         """Leave the window as it was; the views must have been taken out."""
         self._own.show()
+        self.home.setMinimumWidth(self._own_width)
         self._box.removeWidget(self._column)
         self._column.setParent(None)
         self._column.deleteLater()

@@ -16,7 +16,7 @@ from napari_medzoo.widgets.ortho.arrangement import Arrangement
 from napari_medzoo.widgets.ortho.gestures import Gestures
 from napari_medzoo.widgets.ortho.mirror import Mirror
 from napari_medzoo.widgets.ortho.pane import Frame, Pane
-from napari_medzoo.widgets.ortho.ties import Ties
+from napari_medzoo.widgets.ties import Ties
 
 if TYPE_CHECKING:
     from collections.abc import Callable

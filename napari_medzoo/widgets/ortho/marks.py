@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qtpy.QtCore import QEvent, QLineF, QPointF, QRectF, Qt
-from qtpy.QtGui import QColor, QFont, QPainter, QPainterPath, QPen
+from qtpy.QtGui import QColor, QFont, QFontMetricsF, QPainter, QPainterPath, QPen
 from qtpy.QtWidgets import QWidget
 
 from napari_medzoo.widgets.ortho.geometry import on_canvas
@@ -28,6 +28,12 @@ GAP = 9
 """Pixels around the point that the crosshair leaves free: what it points at must be seen."""
 
 MARGIN = 6
+BETWEEN = " · "
+APART = 4
+"""Pixels between the plane's name and a letter, at least."""
+
+Text = tuple[str, QRectF, QFont]
+"""What is written, the box it fills, and in which letters."""
 
 
 class Marks(QWidget):
@@ -91,7 +97,7 @@ class Marks(QWidget):
         if plane == THREE_D:
             return THREE_D
         axis = self._shown.dims.order[0]
-        return f"{plane.capitalize()} · {side_and_distance(axis, self._main.dims.point[axis])}"
+        return f"{plane.capitalize()}{BETWEEN}{side_and_distance(axis, self._main.dims.point[axis])}"
 
     def letters(self) -> dict[str, str]:
         """What stands at each edge."""
@@ -105,28 +111,47 @@ class Marks(QWidget):
         for color, width in ((SHADE, 2.5), (INK, 1.0)):
             painter.setPen(QPen(color, width))
             painter.drawLines(lines)
+        for text, box, font in self.texts():
+            path = QPainterPath()
+            path.addText(QPointF(box.left(), box.top() + QFontMetricsF(font).ascent()), font, text)
+            painter.strokePath(path, QPen(RIM, 3.0))
+            painter.fillPath(path, INK)
+        painter.end()
+
+    def texts(self) -> list[Text]:
+        """The letters at the edges and, a line each, the title; none covers another."""
         font = QFont(self.font())
         font.setBold(True)
         font.setPointSizeF(self.font().pointSizeF() * 1.25)
-        places = {
-            "left": Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter,
-            "right": Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter,
-            "top": Qt.AlignmentFlag.AlignHCenter | Qt.AlignmentFlag.AlignTop,
-            "bottom": Qt.AlignmentFlag.AlignHCenter | Qt.AlignmentFlag.AlignBottom,
-        }
-        for edge, letter in self.letters().items():
-            self._write(painter, font, letter, places[edge])
-        self._write(painter, self.font(), self.title(), Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
-        painter.end()
-
-    def _write(self, painter: QPainter, font: QFont, text: str, place: Any) -> None:
-        painter.setFont(font)
+        metrics = QFontMetricsF(font)
         inside = QRectF(self.rect()).adjusted(MARGIN, MARGIN, -MARGIN, -MARGIN)
-        box = painter.boundingRect(inside, place, text)
-        path = QPainterPath()
-        path.addText(QPointF(box.left(), box.top() + painter.fontMetrics().ascent()), font, text)
-        painter.strokePath(path, QPen(RIM, 3.0))
-        painter.fillPath(path, INK)
+        middle = inside.center() - QPointF(0, metrics.height() / 2)
+        letters = []
+        for edge, letter in self.letters().items():
+            width = metrics.horizontalAdvance(letter)
+            corner = {
+                "left": QPointF(inside.left(), middle.y()),
+                "right": QPointF(inside.right() - width, middle.y()),
+                "top": QPointF(middle.x() - width / 2, inside.top()),
+                "bottom": QPointF(middle.x() - width / 2, inside.bottom() - metrics.height()),
+            }[edge]
+            letters.append((letter, QRectF(corner.x(), corner.y(), width, metrics.height()), font))
+        return [*letters, *self._title_beside([box for _, box, _ in letters], inside)]
+
+    def _title_beside(self, letters: list[QRectF], inside: QRectF) -> list[Text]:
+        """The title in the upper left corner: in one line, else in two, else without the plane; or not at all."""
+        metrics, parts = QFontMetricsF(self.font()), self.title().split(BETWEEN)
+        below = max((box.bottom() for box in letters if box.top() == inside.top()), default=inside.top())
+        taken = [box.adjusted(-APART, 0, APART, 0) for box in letters]
+        for lines in ([BETWEEN.join(parts)], parts, parts[-1:]):
+            for top in (inside.top(), below):
+                boxes = [
+                    QRectF(inside.left(), top + i * metrics.height(), metrics.horizontalAdvance(line), metrics.height())
+                    for i, line in enumerate(lines)
+                ]
+                if all(inside.contains(box) and not any(box.intersects(other) for other in taken) for box in boxes):
+                    return [(line, box, self.font()) for line, box in zip(lines, boxes, strict=True)]
+        return []
 
 
 def side_and_distance(axis: int, millimetres: float) -> str:

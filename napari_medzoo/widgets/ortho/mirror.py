@@ -11,8 +11,8 @@ from napari_medzoo.state import State
 from napari_medzoo.widgets.jobs import Jobs
 from napari_medzoo.widgets.ortho.painting import hand_over
 from napari_medzoo.widgets.ortho.straight import Tilted, straighten, tilted
-from napari_medzoo.widgets.ortho.ties import Ties
 from napari_medzoo.widgets.ortho.twins import PLACE
+from napari_medzoo.widgets.ties import Ties
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel

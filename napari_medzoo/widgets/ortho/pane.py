@@ -117,6 +117,7 @@ class Pane(Frame):
             view.show_plane(self.model, plane)
         self.model.canvas.overlays.text.visible = False  # the marks say it
         self.twins.select()
+        self.twins.show_seen()
         self.follow()
         self.fit()
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Image, Labels, Layer
 from numpy.typing import ArrayLike
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QEvent, Qt
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 COLUMNS = ("Layer", "Voxel", "Value", "Label")
 MOST_ROWS = 4
 """Rows that are seen without scrolling: the pictures need the room."""
+
+LOW_SCREEN, ROWS_OF_LOW_SCREEN = 700, 2
+"""Pixels: a lower screen (an ordinary one, at 200 %) shows fewer of them."""
 
 NAMED = "name"
 """Column of a labels layer's features that holds the names."""
@@ -103,10 +106,11 @@ class ReadOut(QWidget):
         self.table = QTableWidget(0, len(COLUMNS))
         self.table.setHorizontalHeaderLabels(COLUMNS)
         self.table.verticalHeader().hide()
-        self.table.verticalHeader().setDefaultSectionSize(self.fontMetrics().height() + 8)
         self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.table.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
         self.table.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)  # it would cover a row
+        self.table.setToolTip("Every scan and labels layer, the uppermost first")
         header = self.table.horizontalHeader()
         for column, stretch in enumerate((3, 0, 0, 3)):
             mode = QHeaderView.ResizeMode.Stretch if stretch else QHeaderView.ResizeMode.ResizeToContents
@@ -115,7 +119,7 @@ class ReadOut(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.position)
         layout.addWidget(self.table)
-        self._fit_height(0)
+        self._fit_height()
 
     def show_point(self, viewer: ViewerModel, point_mm: ArrayLike, where: str) -> None:
         """Read all layers of `viewer` at a point in RAS+ mm; `where` says whose point it is."""
@@ -124,15 +128,26 @@ class ReadOut(QWidget):
         rows = readings(viewer, point_mm)
         if self.table.rowCount() != len(rows):
             self.table.setRowCount(len(rows))
-            self._fit_height(len(rows))
+            self._fit_height()
         for row, reading in enumerate(rows):
             voxel = "" if reading.voxel is None else ", ".join(map(str, reading.voxel))
             for column, text in enumerate((reading.layer, voxel, reading.value, reading.label)):
                 self._write(row, column, text)
 
-    def _fit_height(self, rows: int) -> None:
-        row_height = self.table.verticalHeader().defaultSectionSize()
-        self.table.setFixedHeight((1 + min(max(rows, 2), MOST_ROWS)) * row_height + 8)
+    def event(self, event: Any) -> bool:
+        """Whole rows in every font and theme: their height is known once the style was applied."""
+        if event.type() in (QEvent.Type.Polish, QEvent.Type.FontChange, QEvent.Type.StyleChange, QEvent.Type.Show):
+            self._fit_height()
+        return super().event(event)
+
+    def _fit_height(self) -> None:
+        most = MOST_ROWS if self.screen().availableGeometry().height() >= LOW_SCREEN else ROWS_OF_LOW_SCREEN
+        row_height = self.table.fontMetrics().height() + 8
+        self.table.verticalHeader().setDefaultSectionSize(row_height)
+        rows = min(max(self.table.rowCount(), 2), most)
+        heading = self.table.horizontalHeader().sizeHint().height()
+        margins = self.table.contentsMargins()
+        self.table.setFixedHeight(heading + rows * row_height + margins.top() + margins.bottom())
 
     def _write(self, row: int, column: int, text: str) -> None:
         item = self.table.item(row, column)

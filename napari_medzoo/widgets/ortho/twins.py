@@ -14,7 +14,8 @@ import numpy as np
 from napari.layers import Image, Labels, Layer
 
 from napari_medzoo.widgets.layers import KEY
-from napari_medzoo.widgets.ortho.ties import Ties
+from napari_medzoo.widgets.surface_layers import seen_in
+from napari_medzoo.widgets.ties import Ties
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 LOOKS = (
     "name",
-    "visible",
     "opacity",
     "blending",
     "contrast_limits",
@@ -70,6 +70,7 @@ class Twins:
         self._main, self._side, self._straight, self._painted = main, side, straight, painted
         self._twins: dict[Layer, Layer] = {}
         self._layer_ties: dict[Layer, Ties] = {}
+        self._showing = False
 
     def match(self, ready: Callable[[Layer], bool]) -> None:
         """Add and remove twins until they are those of the 3D layers that are `ready`, in the main viewer's order."""
@@ -84,6 +85,18 @@ class Twins:
             if now != place:
                 self._side.layers.move(now, place)
         self.select()
+        self.show_seen()
+
+    def show_seen(self) -> None:
+        """Show what is seen in so many dimensions: surfaces in 3D, and in their place scans and labels in slices."""
+        self._showing = True  # napari takes the tool from a layer that it hides; the person's layer keeps it
+        for layer, twin in self._twins.items():
+            seen = seen_in(layer, self._main, self._side.dims.ndisplay)
+            if twin.visible != seen:
+                twin.visible = seen
+                if isinstance(layer, Image | Labels):
+                    _copier(layer, twin, "mode")()
+        self._showing = False
 
     def select(self) -> None:
         """Make the twin of the main viewer's active layer the active one, so that the mouse paints on it; not in 3D."""
@@ -120,9 +133,11 @@ class Twins:
                 settings.pop(name, None)
             settings["affine"] = straightened.grid.affine
         settings["metadata"] = {KEY: True} if KEY in layer.metadata else {}
+        settings["visible"] = seen_in(layer, self._main, self._side.dims.ndisplay)
         twin = Layer.create(data, settings, kind)
         if isinstance(layer, Labels):
             twin.editable = straightened is None
+            twin.contour = layer.contour  # no argument of the layer's class, so not among the settings
         self._twins[layer] = twin
         self._layer_ties[layer] = self._tie(layer, twin, straightened is not None)
         # In 3D napari would read the new layer along the ray of a mouse that it has not seen move, and fail.
@@ -131,22 +146,24 @@ class Twins:
 
     def _tie(self, layer: Layer, twin: Layer, straightened: bool) -> Ties:
         ties = Ties()
+        ties.tie(layer.events.visible, lambda event: self.show_seen())
         for name in LOOKS if straightened else (*LOOKS, *PLACE, "data"):
             # The tools of points and shapes would draw into the twin alone.
             if name in layer.events.emitters and (name != "mode" or isinstance(layer, Image | Labels)):
                 ties.tie(layer.events[name], _copier(layer, twin, name))
         for name in BACK if isinstance(layer, Labels) and not straightened else ():
-            ties.tie(twin.events[name], _copier(twin, layer, name))
+            back = _copier(twin, layer, name)
+            ties.tie(twin.events[name], lambda event, back=back: self._showing or back())
         if isinstance(layer, Labels) and not straightened:
             ties.tie(twin.events.labels_update, lambda event: self._painted(layer, twin, None))
             ties.tie(twin.events.paint, lambda event: self._painted(layer, twin, event.value))
         return ties
 
 
-def _copier(source: Layer, target: Layer, name: str) -> Callable[[Any], None]:
+def _copier(source: Layer, target: Layer, name: str) -> Callable[..., None]:
     def copy(event: Any = None) -> None:
         value = getattr(source, name)
-        if name == "mode" and not getattr(target, "editable", True):
+        if name == "mode" and not (target.visible and getattr(target, "editable", True)):
             return
         if name == "data":
             if target.data is not value or not isinstance(value, np.ndarray):

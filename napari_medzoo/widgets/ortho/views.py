@@ -8,14 +8,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_error
-from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QVBoxLayout, QWidget
 
 from napari_medzoo.errors import MedzooError
 from napari_medzoo.widgets import view
 from napari_medzoo.widgets.ortho.arrangement import LAYOUTS, main_window
 from napari_medzoo.widgets.ortho.desk import Desk
 from napari_medzoo.widgets.ortho.readout import ReadOut
-from napari_medzoo.widgets.parts import choice, note
+from napari_medzoo.widgets.parts import choice, note, row
+from napari_medzoo.widgets.preferences import follow
 
 if TYPE_CHECKING:
     import napari
@@ -39,21 +40,19 @@ class OrthoViews(QWidget):
         super().__init__()
         self.viewer = napari_viewer
         self.desk: Desk | None = None
-        self.layout_choice = choice(choices=LAYOUTS, letters=18)
-        self.layout_choice.tooltip = "How the four views stand beside each other"
-        self.convention_choice = choice(choices=[(text, key) for key, text in view.CONVENTIONS.items()], letters=14)
-        self.convention_choice.tooltip = "Which way round heads are shown; the data stay as they are (key N)"
+        follow()
+        self.layout_choice = choice("", LAYOUTS, 18, "How the four views stand beside each other")
+        conventions = [(text, key) for key, text in view.CONVENTIONS.items()]
+        tip = "Which way round heads are shown; the data stay as they are (key N)"
+        self.convention_choice = choice("", conventions, 14, tip)
         self.crosshair_box = QCheckBox("Crosshair")
         self.crosshair_box.setToolTip("Lines through the position in every view (key H)")
         self.crosshair_box.setChecked(True)
         self.read_out, self.note = ReadOut(), note()
         self.note.hide()
-        row = QHBoxLayout()
-        for widget in (self.layout_choice.native, self.convention_choice.native, self.crosshair_box):
-            row.addWidget(widget)
         column = QVBoxLayout(self)
         column.setContentsMargins(4, 4, 4, 4)
-        column.addLayout(row)
+        column.addLayout(row(self.layout_choice.native, self.convention_choice.native, self.crosshair_box))
         column.addWidget(self.note)
         column.addWidget(self.read_out)
         self.convention_choice.changed.connect(_choose_convention)

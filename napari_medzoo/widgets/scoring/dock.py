@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Labels
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QCheckBox, QScrollArea, QSplitter, QTabWidget, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QScrollArea, QSplitter, QTabWidget
 
 from napari_medzoo.error_maps import CORRECT, Place, confusion_place, worst_place
+from napari_medzoo.errors import MedzooError
 from napari_medzoo.slice_scores import SliceScores, plane_axis
-from napari_medzoo.state import State, busy_problem
+from napari_medzoo.state import busy_problem
 from napari_medzoo.widgets import label_display, view
-from napari_medzoo.widgets.jobs import Jobs
+from napari_medzoo.widgets.dock_body import DockBody
 from napari_medzoo.widgets.parts import button, note, row
 from napari_medzoo.widgets.scoring.background import Newest
 from napari_medzoo.widgets.scoring.form import PairForm, ScoreTable, score_summary
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 LIVE_TIP = "While you paint: Dice and volume of every class, and the slices of the chosen one, without pressing Score"
 
 
-class ScoringDock(QWidget):
+class ScoringDock(DockBody):
     """Compare two labels layers and look at what the figures mean.
 
     Parameters
@@ -45,10 +46,7 @@ class ScoringDock(QWidget):
     """
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
-        super().__init__()
-        self.viewer = napari_viewer
-        self.state = State()
-        self.jobs = Jobs(self.state)
+        super().__init__(napari_viewer)
         self.newest = Newest(self)
         self.scored: Scored | None = None
         self.index: int | None = None
@@ -79,14 +77,12 @@ class ScoringDock(QWidget):
         split = QSplitter(Qt.Orientation.Vertical)
         split.addWidget(self.table)
         split.addWidget(self.tabs)
-        layout = QVBoxLayout(self)
-        layout.addWidget(self.form)
-        layout.addLayout(row(self.score, self.copy, self.live))
-        layout.addWidget(self.summary)
-        layout.addLayout(row(self.all, self.errors, self.contours))
-        layout.addWidget(self.place)
-        layout.addWidget(split, 1)
-        self.setMinimumWidth(420)
+        self.column.addWidget(self.form)
+        self.column.addLayout(row(self.score, self.copy, self.live))
+        self.column.addWidget(self.summary)
+        self.column.addLayout(row(self.all, self.errors, self.contours))
+        self.column.addWidget(self.place)
+        self.column.addWidget(split, 1)
 
     def _connect(self) -> None:
         self.form.changed.connect(self._enable)
@@ -96,16 +92,14 @@ class ScoringDock(QWidget):
         self.slices.plane_chosen.connect(lambda plane: self._count_slices())
         self.slices.point_chosen.connect(lambda point: view.center_on(self.viewer, point))
         self.live.toggled.connect(self._live_switched)
-        self.state.events.work.connect(lambda work: self._enable())
-        self.state.events.releasing.connect(lambda releasing: self._enable())
-        for event, answer in self._ties():
-            event.connect(answer)
-        self.destroyed.connect(_Farewell(self))
-
-    def _ties(self) -> list[tuple[Any, Any]]:
         layers, dims = self.viewer.layers.events, self.viewer.dims.events
-        listed = [(event, self._offer_layers) for event in (layers.inserted, layers.removed, layers.reordered)]
-        return [*listed, (dims.point, self._moved), (dims.order, self._plane_turned)]
+        for event in (self.state.events.work, self.state.events.releasing):
+            self.ties.tie(event, self._enable)
+        for event in (layers.inserted, layers.removed, layers.reordered):
+            self.ties.tie(event, self._offer_layers)
+        self.ties.tie(dims.point, self._moved)
+        self.ties.tie(dims.order, self._plane_turned)
+        self.ties.at_last(self.newest.forget)
 
     # Scoring
 
@@ -215,10 +209,13 @@ class ScoringDock(QWidget):
         data, index, known = scored.edited().data, self.index, self.slices.scores
         axis = plane_axis(scored.live.grid, self.slices.plane.value)
 
-        def update() -> SliceScores | bool | None:
-            box = scored.live.update(data)
+        def update() -> SliceScores | str | None:
+            try:
+                box = scored.live.update(data)
+            except MedzooError as error:
+                return str(error)  # a line of the dock: a notification would come with every move of the brush
             if box is None:
-                return False
+                return ""
             if index is None or index not in scored.live.confusion.table.indices:
                 return None
             same = known if known is not None and known.axis == axis else None
@@ -226,8 +223,10 @@ class ScoringDock(QWidget):
 
         self.newest.ask("live", update, self._followed)
 
-    def _followed(self, scores: SliceScores | bool | None) -> None:
-        if self.scored is None or scores is False:
+    def _followed(self, scores: SliceScores | str | None) -> None:
+        if self.scored is None or isinstance(scores, str):
+            if scores:
+                self.place.setText(str(scores))
             return
         show_figures(self.table, self.scored.live)
         self.matrix.show_confusion(self.scored.live.confusion)
@@ -250,7 +249,7 @@ class ScoringDock(QWidget):
             self.place.setText("")
         self._enable()
 
-    def _enable(self) -> None:
+    def _enable(self, event: Any = None) -> None:
         busy = busy_problem(self.state)
         self.score.setEnabled(not busy and self.form.complete)
         self.score.setToolTip(busy or "Dice, HD95, ASSD, NSD and volumes per class; choose labels and a reference")
@@ -258,17 +257,3 @@ class ScoringDock(QWidget):
             widget.setEnabled(self.scored is not None)
         self.summary.setVisible(bool(self.summary.text()))
         self.place.setVisible(bool(self.place.text()))
-
-
-class _Farewell:
-    """Cuts the dock's ties when Qt destroys it; holds only what outlives the widget."""
-
-    def __init__(self, dock: ScoringDock) -> None:
-        self._state, self._jobs, self._newest, self._ties = dock.state, dock.jobs, dock.newest, dock._ties()
-        self._follower = dock.follower
-
-    def __call__(self) -> None:
-        self._state.events.disconnect()
-        for event, answer in self._ties:
-            event.disconnect(answer)
-        self._jobs.cancel()

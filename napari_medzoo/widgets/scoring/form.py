@@ -41,7 +41,8 @@ class PairForm(QWidget):
         self.reference = choice("Reference", [], tip="The labels that count as right")
         self.file = FileEdit(label="or file", mode=FileDialogMode.EXISTING_FILE, nullable=True)
         self.file.value = None
-        self.file.tooltip = "A file of labels that counts as right, instead of a layer"
+        for part in (self.file, self.file.line_edit, self.file.choose_btn):
+            part.tooltip = "A file of labels that counts as right, instead of a layer"
         self.reference_numbering = choice("Numbering", NUMBERINGS, tip=NUMBERING_TIP)
         rows = [self.prediction, self.prediction_numbering, self.reference, self.file, self.reference_numbering]
         form = Container(widgets=[row for row in rows if files or row is not self.file])

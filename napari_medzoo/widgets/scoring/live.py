@@ -58,25 +58,34 @@ class Follower(QObject):
 
 
 def show_figures(table: ScoreTable, live: LiveScores) -> None:
-    """Write what the edits changed into the table: Dice and volumes; surface distances become missing."""
+    """Write what the edits changed into the table: Dice and volumes; surface distances become missing.
+
+    A class that nobody had before gets a row.
+    """
     confusion = live.confusion
     predicted, expected = confusion.voxels.sum(axis=0), confusion.voxels.sum(axis=1)
     shown = {row[0]: row for row in table.values()}
     for position, label in enumerate(confusion.table):
-        if label.index not in shown:
+        total = int(predicted[position] + expected[position])
+        if label.index == 0 or (label.index not in shown and not total):
             continue
         volume = float(predicted[position]) * live.grid.voxel_volume_ml
-        total = int(predicted[position] + expected[position])
         apart = abs(int(predicted[position] - expected[position]))
         figures = {
             "dice": confusion.dice(label.index),
             "volume_ml": volume,
             "volume_similarity": 1 - apart / total if total else math.nan,
         }
+        missing = dict.fromkeys(OF_SURFACES, math.nan)
+        if label.index not in shown:
+            figures["reference_volume_ml"] = float(expected[position]) * live.grid.voxel_volume_ml
+            row = [label.index, label.name, *({**figures, **missing}[key] for key in COLUMN_OF)]
+            table.add_row(row, label.color)
+            continue
         before = shown[label.index]
         same = all(
             math.isclose(value, before[COLUMN_OF[key]], rel_tol=1e-12, abs_tol=1e-12) for key, value in figures.items()
         )
         if not same:
-            for key, value in {**figures, **dict.fromkeys(OF_SURFACES, math.nan)}.items():
+            for key, value in {**figures, **missing}.items():
                 table.set_value(label.index, COLUMN_OF[key], value)

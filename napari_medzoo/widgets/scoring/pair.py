@@ -13,6 +13,7 @@ from napari_medzoo.live_scores import LiveScores
 from napari_medzoo.progress import Progress, Steps
 from napari_medzoo.widgets import label_display, tasks
 from napari_medzoo.widgets import layers as adapter
+from napari_medzoo.widgets.label_names import table_of
 
 if TYPE_CHECKING:
     import napari
@@ -34,19 +35,21 @@ class Scored:
     report : EvaluationReport
         Of the moment when Score was pressed.
     live : LiveScores
-    table : LabelTable
-        Of the prediction, in the numbering that was chosen for it.
+    as_named : bool
+        Whether the numbers mean what the first layer says, and no numbering was chosen for them.
     """
 
     prediction: Labels
     reference: Labels
     report: EvaluationReport
     live: LiveScores
-    table: LabelTable
+    as_named: bool
 
     def edited(self) -> Segmentation:
-        """The prediction as its layer shows it now."""
-        return adapter.segmentation_from_layer(self.prediction, self.table)
+        """The prediction as its layer shows it now; names that the layer gave to new classes are learnt."""
+        if self.as_named and int(self.prediction.selected_label) not in self.live.table:
+            self.live.learn(table_of(self.prediction))
+        return adapter.segmentation_from_layer(self.prediction, self.live.table)
 
     def solo(self, index: int | None) -> None:
         """Show label `index` of the common numbering alone on both layers; None shows all again.
@@ -80,7 +83,7 @@ def score_layers(
     report = yield from tasks.score(ours, theirs, numbering, reference_numbering)
     yield Progress("Comparing")
     ours, theirs = tasks.numbered(ours, numbering), tasks.numbered(theirs, reference_numbering)
-    return Scored(prediction, reference, report, LiveScores(ours, theirs), ours.table)
+    return Scored(prediction, reference, report, LiveScores(ours, theirs), as_named=not numbering)
 
 
 def error_layer(live: LiveScores, index: int | None) -> adapter.LayerTuple:

@@ -10,15 +10,18 @@ class Ties:
     """Remembers what was connected, so that closing leaves nothing behind."""
 
     def __init__(self) -> None:
-        self._made: list[tuple[Any, Callable[..., Any]]] = []
+        self._undo: list[Callable[[], Any]] = []
 
     def tie(self, emitter: Any, callback: Callable[..., Any]) -> None:
         """Connect `callback` to an event of napari, psygnal or Qt."""
         emitter.connect(callback)
-        self._made.append((emitter, callback))
+        self._undo.append(lambda: emitter.disconnect(callback))
+
+    def at_last(self, farewell: Callable[[], Any]) -> None:
+        """Call `farewell` when the ties are cut."""
+        self._undo.append(farewell)
 
     def cut(self) -> None:
         """Disconnect everything, in the reverse order."""
-        while self._made:
-            emitter, callback = self._made.pop()
-            emitter.disconnect(callback)
+        while self._undo:
+            self._undo.pop()()

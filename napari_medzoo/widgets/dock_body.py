@@ -1,0 +1,60 @@
+"""What the docks have in common: they scroll, follow the preferences, and let go of the viewer when they go."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
+
+from napari_medzoo.state import State
+from napari_medzoo.widgets.jobs import Jobs
+from napari_medzoo.widgets.preferences import follow
+from napari_medzoo.widgets.ties import Ties
+
+if TYPE_CHECKING:
+    import napari
+
+WIDTH = 400
+"""Pixels that a dock takes at least: a screen of 1920, at 200 %, has no more beside napari's own docks."""
+
+
+class DockBody(QScrollArea):
+    """A column of widgets beside the picture; what a small window cannot show of it is reached by scrolling.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+
+    Attributes
+    ----------
+    column : QVBoxLayout
+        Where the widgets go.
+    state : State
+        Of the dock's own jobs.
+    jobs : Jobs
+        Cancelled when Qt destroys the dock.
+    ties : Ties
+        Cut when Qt destroys the dock.
+    """
+
+    def __init__(self, viewer: napari.Viewer) -> None:
+        super().__init__()
+        self.viewer = viewer
+        self.state = State()
+        self.jobs, self.ties = Jobs(self.state), Ties()
+        follow()
+        content = QWidget()
+        self.column = QVBoxLayout(content)
+        self.column.setSpacing(4)
+        self.setWidget(content)
+        self.setWidgetResizable(True)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setMinimumWidth(WIDTH)
+        self.ties.at_last(self.jobs.cancel)
+        # No bound method: Qt would forget it with the object that is just being destroyed.
+        self.destroyed.connect(partial(_let_go, self.ties))
+
+
+def _let_go(ties: Ties) -> None:
+    ties.cut()
