@@ -19,6 +19,7 @@ from napari_medzoo.errors import MedzooError
 from napari_medzoo.labels import LabelTable, Segmentation
 from napari_medzoo.preprocess.recipe import Align, BiasCorrection, BrainMask, HeadCrop, Normalise, Preprocessing
 from napari_medzoo.progress import Progress
+from napari_medzoo.space import Grid
 from napari_medzoo.study import MODALITIES, Study, Volume, describe
 
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ class State:
     cards : mapping of str to ModelCard
     card : str
         Name of the chosen model; empty when there is none.
+    settled : tuple of pairs of Grid
+        Scans that a person laid on each other by hand; see `napari_medzoo.preprocess.alignment.known_transforms`.
     recipe : Preprocessing or None
         The preparation to use; None takes the card's.
     grid : str
@@ -90,6 +93,7 @@ class State:
     study_name: str = "study"
     cards: Mapping[str, ModelCard] = field(default_factory=dict)
     card: str = ""
+    settled: tuple[tuple[Grid, Grid], ...] = ()
     recipe: Preprocessing | None = None
     grid: str = ""
     device: str = "auto"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from napari_medzoo.errors import MedzooError
@@ -35,12 +36,16 @@ class FileInfo:
         A key of `napari_medzoo.io.FORMATS`: ``"nifti"``, ``"analyze"``, ``"mgh"``, ``"nrrd"``, ``"mha"``, ``"dicom"``.
     qform_code, sform_code : int
         NIfTI's codes for what the affine refers to (1 scanner, 2 aligned, 4 MNI); 1 elsewhere.
+    moved : numpy.ndarray or None
+        ``(4, 4)``: RAS+ mm of the file to RAS+ mm of the volume's grid, where a person moved the scan; labels are
+        written where the file says.
     """
 
     path: Path
     format: str
     qform_code: int = 1
     sform_code: int = 1
+    moved: NDArray[np.float64] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from napari_medzoo.cards import ModelCard
 from napari_medzoo.inference.backends import Runner
@@ -37,6 +38,7 @@ def predict(
     threads: int | None = None,
     plan: Plan | None = None,
     prepared: Prepared | None = None,
+    transforms: Mapping[str, ArrayLike] | None = None,
 ) -> Steps[Segmentation]:
     """Segment a study.
 
@@ -57,6 +59,8 @@ def predict(
         A recorded plan to repeat exactly (`segmentation.provenance["plan"]`).
     prepared : Prepared, optional
         The study as `prepare` with the card's recipe gave it, to save doing it again.
+    transforms : mapping of str to array_like, optional
+        What is known of how the scans lie on each other, as for `prepare`; ignored where `prepared` is given.
 
     Returns
     -------
@@ -68,7 +72,7 @@ def predict(
     MedzooError
         If the study, the card or this computer does not allow it, mostly before anything has run.
     """
-    run = yield from begin(study, card, grid, device, backend, precision, threads, prepared, plan)
+    run = yield from begin(study, card, grid, device, backend, precision, threads, prepared, plan, transforms)
     target, clock = run.target, time.perf_counter()
     timings = {**run.prepared.timings, "Loading model": run.loading_s}
 

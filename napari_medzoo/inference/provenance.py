@@ -21,6 +21,31 @@ NOTICE = "Research use only, not for diagnosis."
 
 PACKAGES = ("napari-medzoo", "torch", "openvino", "numpy", "scipy", "SimpleITK", "nibabel")
 
+STEPS = {
+    "align": "aligning",
+    "bias_correction": "correcting bias (N4)",
+    "head_crop": "finding the head",
+    "resample": "resampling",
+    "brain_mask": "masking the brain",
+    "normalise": "scaling intensities",
+}
+"""Steps of the preparation as ``timings_s`` has them → words for a sentence."""
+
+
+def timing_summary(timings: Mapping[str, float]) -> str:
+    """Where the time went, in one sentence, the longest step first; empty where nothing was timed.
+
+    Parameters
+    ----------
+    timings : mapping of str to float
+        ``provenance["timings_s"]``: seconds of each stage. Steps under a twentieth of a second are not told.
+    """
+    if not timings:
+        return ""
+    told = sorted((step for step in timings if timings[step] >= 0.05), key=lambda step: -timings[step])
+    parts = ", ".join(f"{STEPS.get(step, step.lower())} {timings[step]:.1f} s" for step in told)
+    return f"Took {sum(timings.values()):.1f} s{f': {parts}' if parts else ''}."
+
 
 def provenance(
     study: Study,
@@ -59,6 +84,7 @@ def provenance(
         "reference": prepared.reference,
         "prepared_grid": _grid(prepared.grid),
         "transforms": {key: matrix.tolist() for key, matrix in prepared.transforms.items()},
+        "alignment": {key: str(found) for key, found in prepared.alignments.items()},
         "recipe": card.preprocessing.model_dump(mode="json"),
         "plan": plan.model_dump(mode="json"),
         "timings_s": {stage: round(float(seconds), 3) for stage, seconds in timings.items()},

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from napari_medzoo.cards import ModelCard
 from napari_medzoo.errors import MedzooError
@@ -67,6 +68,7 @@ def begin(
     threads: int | None,
     prepared: Prepared | None,
     plan: Plan | None = None,
+    transforms: Mapping[str, ArrayLike] | None = None,
 ) -> Steps[Run]:
     """Prepare the study and load the model; parameters and errors are those of `predict`."""
     modalities = card.choose(study)
@@ -87,7 +89,7 @@ def begin(
         tune_malloc()
 
     yield from wait_for_discarded()
-    ready = prepared or (yield from prepare(study, card.preprocessing, needed, reference=modalities[0]))
+    ready = prepared or (yield from prepare(study, card.preprocessing, needed, modalities[0], transforms))
     _require(ready, needed)
     data, shape = ready.stack(card.channels_for(modalities)), ready.grid.shape
     clock = time.perf_counter()

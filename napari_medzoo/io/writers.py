@@ -34,7 +34,8 @@ def write_segmentation(
         ``.nhdr``, ``.mha``, ``.mhd``.
     like : FileInfo, optional
         The scan the labels belong to (`Volume.file`): its NIfTI codes, qform and sform are kept; a ``.hdr`` becomes
-        Analyze 7.5 where the scan was and the header can say where the voxels lie, else a NIfTI pair.
+        Analyze 7.5 where the scan was and the header can say where the voxels lie, else a NIfTI pair. Where the scan
+        was moved by hand (`FileInfo.moved`), the labels are written where its file says.
     overwrite : bool
         Whether a file that is already there may be replaced.
 
@@ -57,7 +58,10 @@ def write_segmentation(
     require_known(segmentation, values, f"{path}: the labels")
     dtype = label_dtype(values[-1], target, path, like)
     data = segmentation.data.astype(dtype, copy=False)
-    return _write(data, segmentation.grid, path, target, like, labels=True, overwrite=overwrite)
+    grid = segmentation.grid
+    if like is not None and like.moved is not None:
+        grid = Grid(grid.shape, np.linalg.inv(like.moved) @ grid.affine)
+    return _write(data, grid, path, target, like, labels=True, overwrite=overwrite)
 
 
 def write_volume(volume: Volume, path: str | Path, overwrite: bool = False) -> Path:

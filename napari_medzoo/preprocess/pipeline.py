@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from napari_medzoo.errors import MedzooError
+from napari_medzoo.preprocess.alignment import Alignment
 from napari_medzoo.preprocess.intensity import correct_bias, normalise, require_contrast
 from napari_medzoo.preprocess.masks import brain_mask, head_box
 from napari_medzoo.preprocess.prepared import Prepared
@@ -72,7 +73,7 @@ def prepare(
     for volume in (fixed, *moving.values()):
         require_contrast(volume)
 
-    found = yield from _align_all(fixed, moving, reference, recipe, dict(transforms or {}), clock, warnings)
+    found, alignments = yield from _align_all(fixed, moving, reference, recipe, transforms or {}, clock, warnings)
 
     if recipe.bias_correction is not None:
         for done, key in enumerate(moving):
@@ -121,6 +122,7 @@ def prepare(
         reference=reference,
         target=study[reference].grid,
         transforms=found,
+        alignments=alignments,
         timings=clock.seconds,
         warnings=tuple(warnings),
     )
@@ -134,12 +136,13 @@ def _align_all(
     known: Mapping[str, ArrayLike],
     clock: _Clock,
     warnings: list[str],
-) -> Steps[dict[str, NDArray[np.float64]]]:
-    """The transform of every modality: the known one, the one found, or none."""
+) -> Steps[tuple[dict[str, NDArray[np.float64]], dict[str, Alignment]]]:
+    """The transform of every modality (the known one, the one found, or none), and what was found."""
     found = {key: np.array(known.get(key, np.eye(4)), dtype=np.float64) for key in (*moving, reference)}
     for key, matrix in found.items():
         if matrix.shape != (4, 4) or not np.isfinite(matrix).all() or abs(np.linalg.det(matrix)) < 1e-6:
             raise MedzooError(f"The transform of {key!r} must be 4×4 finite numbers that can be inverted.")
+    alignments: dict[str, Alignment] = {}
     searched = [key for key in moving if key != reference and key not in known] if recipe.align is not None else []
     for done, key in enumerate(searched):
         yield Progress(f"Aligning {MODALITIES.get(key, moving[key].name)}", done, len(searched))
@@ -147,10 +150,10 @@ def _align_all(
             from napari_medzoo.preprocess.registration import find_alignment
 
             result = find_alignment(moving[key], fixed, recipe.align)
-        found[key] = result.transform
+        found[key], alignments[key] = result.transform, result
         if result.note and not moving[key].grid.same_as(fixed.grid):  # on one grid it was to be expected
             warnings.append(f"{moving[key].name}: {result.note}.")
-    return found
+    return found, alignments
 
 
 def _wanted_grid(grid: Grid, spacing: tuple[float, float, float] | None) -> Grid:

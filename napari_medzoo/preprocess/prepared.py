@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from napari_medzoo.errors import MedzooError
+from napari_medzoo.preprocess.alignment import Alignment
 from napari_medzoo.preprocess.spatial import index_map, interpolate, lattice_of, nearest, take
 from napari_medzoo.space import Grid
 from napari_medzoo.study import Volume
@@ -34,6 +35,8 @@ class Prepared:
         The reference volume's own grid, where `restore` puts labels.
     transforms : mapping of str to numpy.ndarray
         ``(4, 4)`` per modality: RAS+ mm of the reference to RAS+ mm of that modality's file.
+    alignments : mapping of str to Alignment
+        What was found for each modality that was searched for.
     timings : mapping of str to float
         Seconds per step: ``align``, ``bias_correction``, ``head_crop``, ``resample``, ``brain_mask``, ``normalise``.
     warnings : tuple of str
@@ -46,6 +49,7 @@ class Prepared:
     reference: str
     target: Grid
     transforms: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    alignments: Mapping[str, Alignment] = field(default_factory=dict)
     timings: Mapping[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 

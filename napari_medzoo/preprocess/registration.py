@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_medzoo.preprocess.alignment import Alignment, pose_of
 from napari_medzoo.preprocess.check import displacement_mm
-from napari_medzoo.preprocess.itk import lps_to_ras, matrix_of, orthogonal_grid, to_itk
-from napari_medzoo.preprocess.masks import head_box, head_mask
-from napari_medzoo.preprocess.recipe import Align, HeadCrop
-from napari_medzoo.preprocess.similarity import mutual_information
-from napari_medzoo.preprocess.spatial import resample
+from napari_medzoo.preprocess.levels import Level, pyramid
+from napari_medzoo.preprocess.masks import head_mask
+from napari_medzoo.preprocess.recipe import Align
+from napari_medzoo.progress import Progress, Steps, run
 from napari_medzoo.study import Volume
-
-if TYPE_CHECKING:
-    import SimpleITK as sitk
 
 TURNS_DEGREES = (-15.0, 0.0, 15.0)
 """First guesses about each axis, in all combinations."""
@@ -25,34 +21,9 @@ TURNS_DEGREES = (-15.0, 0.0, 15.0)
 STARTS = 3
 """How many of the best first guesses are followed at the coarsest level."""
 
-HEAD_MARGIN_MM = 12.0
-"""Air around the fixed head that takes part: without it the head's outline would say nothing."""
-
-DECIMALS = 9
-"""Digits of a transform that are kept: the last ones differ from run to run with the order of ITK's additions."""
-
-JUDGED = 50_000
-"""Voxels that two positions are compared on."""
-
-
-@dataclass(frozen=True, eq=False)
-class Alignment:
-    """What `find_alignment` found.
-
-    Attributes
-    ----------
-    transform : numpy.ndarray
-        ``(4, 4)``: RAS+ mm of the fixed volume to RAS+ mm of the moving volume.
-    before, after : float
-        Normalised mutual information over the head with the header's position and with `transform`.
-    note : str
-        Why the header's position was kept, where it was; else empty.
-    """
-
-    transform: NDArray[np.float64]
-    before: float
-    after: float
-    note: str = ""
+KEPT = "no better position was found than the one in its header, which is kept"
+ALREADY = "aligned already, to within half a voxel, and left as it is"
+NO_NEARER = "no better position was found near this one, which is kept"
 
 
 def align(moving: Volume, fixed: Volume, settings: Align | None = None) -> NDArray[np.float64]:
@@ -61,15 +32,7 @@ def align(moving: Volume, fixed: Volume, settings: Align | None = None) -> NDArr
 
 
 def find_alignment(moving: Volume, fixed: Volume, settings: Align | None = None) -> Alignment:
-    """Find the rigid transform between two scans of one head, of any contrast.
-
-    Mattes' mutual information (2003) over the head's box, optimised by regular steps from coarse to fine copies of both
-    volumes. First guesses are the header's position, the heads' centres of mass and the grids' centres, each turned by
-    `TURNS_DEGREES` about every axis; the best are followed at the coarsest level. The result is the same on every run
-    and any number of cores: the metric runs on one thread, and digits beyond `DECIMALS` are dropped.
-
-    The header's position is kept where nothing better is found, and where both volumes share one grid and the optimum
-    lies within half a voxel of it on average (such data were co-registered before; interpolating would only blur them).
+    """Find the rigid transform between two scans of one head, of any contrast; see `Pair.find`.
 
     Parameters
     ----------
@@ -77,107 +40,100 @@ def find_alignment(moving: Volume, fixed: Volume, settings: Align | None = None)
         On any grids, sheared ones included.
     settings : Align
     """
-    settings = settings or Align()
-    levels = _pyramid(fixed, moving, settings.levels_mm)
-    coarse = levels[0]
-    starts = sorted(_first_guesses(coarse), key=lambda guess: -coarse.information(guess))[:STARTS]
-    found = max((coarse.optimise(guess, settings) for guess in starts), key=coarse.information)
-    for level in levels[1:]:
-        found = level.optimise(found, settings)
-    judge = levels[min(1, len(levels) - 1)]
-    before, after = judge.information(np.eye(4)), judge.information(found)
-    if after <= before:
-        note = "no better position was found than the one in its header, which is kept"
-        return Alignment(np.eye(4), before, before, note)
-    moved = displacement_mm(found, np.eye(4), judge.points).mean()
-    if moving.grid.same_as(fixed.grid) and moved <= min(fixed.grid.spacing) / 2:
-        return Alignment(np.eye(4), before, before, "it lies within half a voxel already and is left as it is")
-    return Alignment(found, before, after)
+    return run(Pair(moving, fixed, settings).find())
 
 
-class _Level:
-    """Both volumes at one resolution.
+class Pair:
+    """Two scans of one head, made ready to be laid on each other.
+
+    Making it costs a second or two (small copies of both); asking how good a position is then costs milliseconds.
+
+    Parameters
+    ----------
+    moving, fixed : Volume
+        On any grids, sheared ones included.
+    settings : Align
 
     Attributes
     ----------
-    fixed, moving : Volume
-        On isotropic grids with axes at right angles; the fixed one is cut to the head.
-    head_only : bool
-        Whether the optimiser leaves out the air (the finest level: the outline has done its work by then).
-    points, values : numpy.ndarray
-        RAS+ mm ``(N, 3)`` and intensities ``(N,)`` of at most `JUDGED` voxels of the fixed volume.
+    points : numpy.ndarray
+        ``(N, 3)`` RAS+ mm, spread over the head in the fixed volume.
+    center_mm : numpy.ndarray
+        ``(3,)`` RAS+ mm of the middle of the head in the moving volume, where its header puts it.
     """
 
-    def __init__(self, fixed: Volume, moving: Volume, millimetres: float, head_only: bool = False) -> None:
-        self.millimetres = millimetres
-        self.head_only = head_only
-        self.fixed = fixed
-        self.moving = moving
-        chosen = np.arange(0, fixed.data.size, max(fixed.data.size // JUDGED, 1))
-        self.points = fixed.grid.to_world(np.stack(np.unravel_index(chosen, fixed.data.shape), axis=1))
-        self.values = fixed.data.ravel()[chosen]
+    def __init__(self, moving: Volume, fixed: Volume, settings: Align | None = None) -> None:
+        self.settings = settings or Align()
+        self._levels = pyramid(fixed, moving, self.settings.levels_mm)
+        self._judge = self._levels[min(1, len(self._levels) - 1)]
+        self._one_grid = moving.grid.same_as(fixed.grid)
+        self._half_voxel = min(fixed.grid.spacing) / 2
+        self._before = self._judge.information(np.eye(4))
+        self.points = self._judge.head_points()
+        self.center_mm = _head_center_mm(self._levels[0].moving)
 
     def information(self, transform: NDArray[np.float64]) -> float:
-        """Normalised mutual information where both scans overlap; 0 where that is less than a third of the box."""
-        from scipy.ndimage import map_coordinates
+        """Normalised mutual information over the head and a little air (1: none), 0 where the scans hardly overlap."""
+        return self._judge.information(transform)
 
-        index = self.moving.grid.to_index(self.points @ transform[:3, :3].T + transform[:3, 3])
-        inside = ((index >= 0) & (index <= np.array(self.moving.grid.shape) - 1)).all(axis=1)
-        if inside.mean() < 1 / 3:
-            return 0.0
-        values = map_coordinates(self.moving.data, index[inside].T, order=1, mode="nearest")
-        return mutual_information(self.values[inside], values)
-
-    def optimise(self, start: NDArray[np.float64], settings: Align) -> NDArray[np.float64]:
-        """Follow Mattes' mutual information from `start` to its next optimum."""
-        import SimpleITK as sitk
-
-        transform = _euler(start, self.fixed.grid.center_mm)
-        method = sitk.ImageRegistrationMethod()
-        method.SetNumberOfThreads(1)
-        method.SetMetricAsMattesMutualInformation(settings.histogram_bins)
-        looked_at = self.fixed.data.size
-        if self.head_only:
-            mask = head_mask(self.fixed)
-            looked_at = max(int(mask.sum()), 1)
-            method.SetMetricFixedMask(to_itk(replace(self.fixed, data=mask)))
-        sampling = settings.samples / looked_at * (1.0 if self.head_only else 0.5)
-        if sampling < 1:
-            method.SetMetricSamplingStrategy(method.RANDOM)
-            method.SetMetricSamplingPercentage(sampling, settings.seed)
-        method.SetInterpolator(sitk.sitkLinear)
-        method.SetOptimizerAsRegularStepGradientDescent(
-            learningRate=self.millimetres / 3,
-            minStep=self.millimetres / 1500,
-            numberOfIterations=settings.iterations,
-            relaxationFactor=0.5 if self.head_only else 0.8,  # patient where the way is still long
-            gradientMagnitudeTolerance=1e-8,
+    def at(self, transform: NDArray[np.float64], note: str = "") -> Alignment:
+        """The position that `transform` stands for, measured."""
+        moved = displacement_mm(transform, np.eye(4), self.points)
+        return Alignment(
+            transform=transform,
+            before=self._before,
+            after=self.information(transform),
+            note=note,
+            mean_mm=float(moved.mean()),
+            max_mm=float(moved.max()),
+            pose=pose_of(np.linalg.inv(transform), self.center_mm),
         )
-        method.SetOptimizerScalesFromPhysicalShift()
-        method.SetInitialTransform(transform, True)
-        try:
-            method.Execute(to_itk(self.fixed), to_itk(self.moving))
-        except RuntimeError:  # ITK's way to say that the scans came to overlap too little: not a position to go on from
-            return start
-        return np.round(matrix_of(transform), DECIMALS)
+
+    def find(self) -> Steps[Alignment]:
+        """Find the position of the moving scan, wherever it is now.
+
+        Mattes' mutual information (2003) over the head's box, optimised by regular steps from coarse to fine copies of
+        both volumes. First guesses are the header's position, the heads' centres of mass and the grids' centres, each
+        turned by `TURNS_DEGREES` about every axis; the best are followed at the coarsest level. The result is the same
+        on every run and any number of cores: the metric runs on one thread, and digits beyond `levels.DECIMALS` are
+        dropped.
+
+        The header's position is kept where nothing better is found, and where both volumes share one grid and the
+        optimum lies within half a voxel of it on average (such data were co-registered before; interpolating would
+        only blur them).
+        """
+        coarse = self._levels[0]
+        yield Progress("Looking for the position", 0, STARTS + len(self._levels) - 1)
+        guesses = sorted(_first_guesses(coarse), key=lambda guess: -coarse.information(guess))
+        found = yield from self._follow(guesses[:STARTS])
+        if self.information(found) <= self._before:
+            return self.at(np.eye(4), KEPT)
+        best = self.at(found)
+        if self._one_grid and best.mean_mm <= self._half_voxel:
+            return self.at(np.eye(4), ALREADY)
+        return best
+
+    def improve(self, start: NDArray[np.float64]) -> Steps[Alignment]:
+        """Follow the mutual information from one position (as `transform` of `Alignment`) to its next optimum."""
+        found = yield from self._follow([start])
+        return self.at(found) if self.information(found) > self.information(start) else self.at(start, NO_NEARER)
+
+    def _follow(self, starts: Sequence[NDArray[np.float64]]) -> Steps[NDArray[np.float64]]:
+        """The best of what is found from `starts` at the coarsest level, followed down to the finest."""
+        coarse, *finer = self._levels
+        total = len(starts) + len(finer)
+        followed: list[NDArray[np.float64]] = []
+        for start in starts:
+            yield Progress("Aligning", len(followed), total)
+            followed.append(coarse.optimise(start, self.settings))
+        found = max(followed, key=coarse.information)
+        for done, level in enumerate(finer):
+            yield Progress("Aligning", len(starts) + done, total)
+            found = level.optimise(found, self.settings)
+        return found
 
 
-def _pyramid(fixed: Volume, moving: Volume, sizes_mm: tuple[float, ...]) -> list[_Level]:
-    """Both volumes at every level, coarse first; each level is made from the next finer one.
-
-    The finest is made by cubic splines, which between thick slices is worth a tenth of a millimetre.
-    """
-    around = fixed.grid.cropped(*head_box(fixed, HeadCrop(margin_mm=HEAD_MARGIN_MM)))
-    levels: list[_Level] = []
-    for size in reversed(sizes_mm):
-        order = 3 if not levels and min(*fixed.grid.shape, *moving.grid.shape) >= 4 else 1
-        fixed = resample(fixed, orthogonal_grid(around, size), order=order)
-        moving = resample(moving, orthogonal_grid(moving.grid, size), order=order)
-        levels.insert(0, _Level(fixed, moving, size, head_only=not levels))
-    return levels
-
-
-def _first_guesses(level: _Level) -> list[NDArray[np.float64]]:
+def _first_guesses(level: Level) -> list[NDArray[np.float64]]:
     """Header, centres of mass and centres of the grids, each turned about the fixed head's centre."""
     from itertools import product
 
@@ -202,20 +158,3 @@ def _head_center_mm(volume: Volume) -> NDArray[np.float64]:
     """The head's centre of mass in RAS+ mm; the grid's centre where no head is found."""
     voxels = np.argwhere(head_mask(volume))
     return volume.grid.to_world(voxels).mean(axis=0) if len(voxels) else volume.grid.center_mm
-
-
-def _euler(matrix: NDArray[np.float64], center: NDArray[np.float64]) -> sitk.Euler3DTransform:
-    """A rigid matrix of RAS+ points as ITK's Euler transform about `center` (RAS+ mm)."""
-    import SimpleITK as sitk
-
-    lps = lps_to_ras(matrix)
-    turn, shift = lps[:3, :3], lps[:3, 3]
-    middle = center * (-1, -1, 1)
-    transform = sitk.Euler3DTransform()
-    transform.SetCenter(middle.tolist())
-    angle_x = np.arcsin(np.clip(turn[2, 1], -1, 1))  # ITK turns by Z·X·Y
-    angle_y = np.arctan2(-turn[2, 0], turn[2, 2])
-    angle_z = np.arctan2(-turn[0, 1], turn[1, 1])
-    transform.SetRotation(float(angle_x), float(angle_y), float(angle_z))
-    transform.SetTranslation((shift - middle + turn @ middle).tolist())
-    return transform

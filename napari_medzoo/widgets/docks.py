@@ -51,9 +51,15 @@ DOCKS = {
     "scoring": Dock(
         "Scoring", "napari_medzoo.widgets.scoring.dock:ScoringDock", "Compare with a reference and see where it differs"
     ),
+    "alignment": Dock(
+        "Alignment", "napari_medzoo.widgets.alignment.dock:AlignmentDock", "How one scan lies on another; correct it"
+    ),
     "correct": Dock("Correct", "napari_medzoo.widgets.correct:Corrections", "Paint and repair labels, with a log"),
     "uncertainty": Dock(
         "Uncertainty", "napari_medzoo.widgets.uncertainty:UncertaintyDock", "Where the model is not sure"
+    ),
+    "lesions": Dock(
+        "Lesions", "napari_medzoo.widgets.lesions_dock:LesionsDock", "Count and volume of lesions, and the way to each"
     ),
     "surfaces": Dock("Surfaces", "napari_medzoo.widgets.surfaces_dock:SurfacesDock", "Labels as surfaces in 3D"),
     "features": Dock(

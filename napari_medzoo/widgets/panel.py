@@ -6,11 +6,12 @@ The panel owns one `State`. Requests change it (or start a job that will); chang
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari.layers import Labels
-from napari.utils.notifications import show_error, show_info, show_warning
+from napari.layers import Image, Labels
+from napari.utils.notifications import show_error, show_info
 
 from napari_medzoo import state as possible
 from napari_medzoo.cards import find_cards
@@ -21,6 +22,8 @@ from napari_medzoo.state import Slot, State
 from napari_medzoo.study import FileInfo, Study
 from napari_medzoo.widgets import layers as adapter
 from napari_medzoo.widgets import tasks, view
+from napari_medzoo.widgets.alignment import study as alignment
+from napari_medzoo.widgets.alignment.placing import PLACINGS, is_scan
 from napari_medzoo.widgets.asking import ask_files, ask_folder, ask_labels_file
 from napari_medzoo.widgets.docks import open_dock
 from napari_medzoo.widgets.jobs import Jobs
@@ -28,6 +31,8 @@ from napari_medzoo.widgets.panel_views import PanelViews
 from napari_medzoo.widgets.preferences import default_model, follow
 from napari_medzoo.widgets.saving import save_labels
 from napari_medzoo.widgets.shown import Shown
+from napari_medzoo.widgets.telling import tell, tell_about
+from napari_medzoo.widgets.ties import Ties
 
 if TYPE_CHECKING:
     import napari
@@ -74,30 +79,36 @@ class MedzooPanel(PanelViews):
         self.prepare_view.step_switched.connect(self.switch)
         self.prepare_view.reset_wanted.connect(lambda: setattr(self.state, "recipe", None))
         self.prepare_view.preview_wanted.connect(self.preview)
+        self.prepare_view.judge_wanted.connect(lambda: alignment.judge(self.viewer, self.state))
         self.model_view.chosen.connect(self.choose)
         self.run_view.segment_wanted.connect(self.segment)
         self.run_view.cancel_wanted.connect(self.jobs.cancel)
         self.result_view.save_wanted.connect(self._ask_save)
         self.result_view.label_chosen.connect(self.shown.go_to)
+        self.result_view.lesions_wanted.connect(lambda: open_dock(self.viewer, "lesions").use(self.shown.result))
         self.score_view.score_wanted.connect(self.score)
         self.score_view.label_chosen.connect(self.go_to_worst)
         self.plane_view.plane_chosen.connect(self.shown.turn_to)
         self.plane_view.convention_chosen.connect(lambda convention: setattr(view.LOOK, "convention", convention))
         self.dock_view.dock_wanted.connect(lambda key: open_dock(self.viewer, key))
-        view.LOOK.events.convention.connect(self._convention_changed)
         self.paths_dropped.connect(self.open_paths)
-        self.state.events.connect(lambda info: self.refresh(self.state, info.signal.name))
-        for event in self._layer_events():
-            event.connect(self._offer_layers)
-        self.destroyed.connect(_Farewell(self))
+        ties, events = Ties(), self.viewer.layers.events
+        for event in (events.inserted, events.removed, events.reordered):
+            ties.tie(event, self._offer_layers)
+        ties.tie(view.LOOK.events.convention, self._convention_changed)
+        ties.tie(PLACINGS.settled, self._settled)
+        ties.tie(self.state.events, self._changed)
+        for farewell in (self.shown.close, self.jobs.cancel):
+            ties.at_last(farewell)
+        # No bound method: Qt would forget it with the object that is just being destroyed.
+        self.destroyed.connect(partial(_let_go, ties))
+
+    def _changed(self, info: Any) -> None:
+        self.refresh(self.state, info.signal.name)
 
     def _convention_changed(self, convention: str) -> None:
         self.plane_view.show_convention(convention)
         self.shown.turn_round()
-
-    def _layer_events(self) -> tuple[Any, ...]:
-        events = self.viewer.layers.events
-        return events.inserted, events.removed, events.reordered
 
     def _offer_layers(self, event: Any = None) -> None:
         self.score_view.offer_layers(self.shown.label_layers(), self.shown.result)
@@ -111,7 +122,7 @@ class MedzooPanel(PanelViews):
 
     def use_layers(self) -> None:
         """Take the viewer's image layers as scans of the study, or the selected ones if several are."""
-        scans = self.shown.chosen_scans()
+        scans = [layer for layer in self.shown.chosen_scans() if is_scan(layer)]
         if not scans:
             show_error("There is no image layer in the viewer; open a scan first.")
         elif self._idle():
@@ -121,7 +132,7 @@ class MedzooPanel(PanelViews):
         """Forget the study and take its layers from the viewer."""
         if self._idle():
             self.shown.clear()
-            self.state.slots = ()
+            self.state.slots, self.state.settled = (), ()
             self._forget_results()
 
     def mark(self, position: int, modality: str) -> None:
@@ -131,7 +142,7 @@ class MedzooPanel(PanelViews):
 
     def _scans_read(self, scans: tasks.Scans) -> None:
         self._show_scans(scans)
-        self._tell_about(scans.slots, scans.notes)
+        tell_about(scans.slots, scans.notes)
 
     def _show_scans(self, scans: tasks.Scans) -> None:
         self.shown.add_scans([slot.volume for slot in scans.slots])
@@ -143,19 +154,12 @@ class MedzooPanel(PanelViews):
 
     def _layers_read(self, slots: Sequence[Slot]) -> None:
         self._add_slots(slots)
-        self._tell_about(slots)
+        tell_about(slots)
 
     def _add_slots(self, slots: Sequence[Slot]) -> None:
         if slots:
             self.state.slots = possible.with_scans(self.state.slots, tuple(slots))
             self._forget_results()
-
-    def _tell_about(self, slots: Sequence[Slot], notes: Sequence[str] = ()) -> None:
-        repaired = [f"{slot.volume.name}: {text}" for slot in slots for text in slot.volume.warnings]
-        tilted = adapter.oblique_note(slot.volume for slot in slots)
-        if tilted:
-            adapter.quiet_about_tilt()
-        _tell([*notes, tilted, *repaired])
 
     def _forget_results(self) -> None:
         self.state.prepared, self.state.prepared_for = None, ()
@@ -187,14 +191,19 @@ class MedzooPanel(PanelViews):
             return
         state, key = self.state, possible.preparation_key(self.state)
         modalities = possible.preview_modalities(state)
-        steps = tasks.prepare_study(possible.study(state), possible.recipe(state), modalities, modalities[0])
+        study, recipe, known = possible.study(state), possible.recipe(state), alignment.transforms(state)
+        steps = tasks.prepare_study(study, recipe, modalities, modalities[0], known)
 
         def done(prepared: Prepared) -> None:
             state.prepared, state.prepared_for = prepared, key
             self.shown.add_prepared(prepared)
-            _tell(prepared.warnings)
+            tell(prepared.warnings)
 
         self.jobs.start("Preparing", steps, done)
+
+    def _settled(self, fixed: Image, moving: Image) -> None:
+        if fixed in self.viewer.layers and alignment.settle(self.state, fixed, moving):
+            self._forget_results()
 
     # Segment, score, save
 
@@ -205,13 +214,14 @@ class MedzooPanel(PanelViews):
             return
         state = self.state
         study, card, grid = possible.study(state), possible.chosen_card(state), possible.result_grid(state)
-        steps = tasks.segment(study, card, grid, state.device, state.backend, possible.kept_preparation(state))
+        kept, known = possible.kept_preparation(state), alignment.transforms(state)
+        steps = tasks.segment(study, card, grid, state.device, state.backend, kept, known)
         name = f"{card.name} of {study[grid].name}"
         self.jobs.start("Segmenting", steps, lambda result: self._segmented(result, name, study[grid].file))
 
     def _segmented(self, segmentation: Segmentation, name: str, file: FileInfo | None) -> None:
         self._show_segmentation(segmentation, name, file)
-        _tell(segmentation.warnings)
+        tell(segmentation.warnings)
 
     def _show_segmentation(self, segmentation: Segmentation, name: str, file: FileInfo | None) -> None:
         self.shown.add_result(segmentation, name, file)
@@ -277,23 +287,5 @@ class MedzooPanel(PanelViews):
         return not self.state.work
 
 
-def _tell(notes: Sequence[str]) -> None:
-    if any(notes):
-        show_warning("\n".join(filter(None, notes)))
-
-
-class _Farewell:
-    """Cuts the panel's ties when Qt destroys it; holds only what outlives the widget."""
-
-    def __init__(self, panel: MedzooPanel) -> None:
-        self._state, self._jobs, self._shown = panel.state, panel.jobs, panel.shown
-        self._events, self._offer = panel._layer_events(), panel._offer_layers
-        self._look = panel._convention_changed
-
-    def __call__(self) -> None:
-        self._state.events.disconnect()
-        for event in self._events:
-            event.disconnect(self._offer)
-        view.LOOK.events.convention.disconnect(self._look)
-        self._jobs.cancel()
-        self._shown.close()
+def _let_go(ties: Ties) -> None:
+    ties.cut()

@@ -5,10 +5,12 @@ Heavy packages are imported inside, so that they load in the worker's thread and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from numpy.typing import ArrayLike
 
 from napari_medzoo.cards import ModelCard
 from napari_medzoo.errors import MedzooError
@@ -90,26 +92,45 @@ def _read_labels(path: Path) -> LabelFile:
 
 
 def prepare_study(
-    study: Study, recipe: Preprocessing, modalities: Sequence[str], reference: str | None
+    study: Study,
+    recipe: Preprocessing,
+    modalities: Sequence[str],
+    reference: str | None,
+    transforms: Mapping[str, ArrayLike] | None = None,
 ) -> Steps[Prepared]:
-    """Prepare `modalities` of the study by `recipe`."""
+    """Prepare `modalities` of the study by `recipe`; `transforms` are not searched for."""
     yield Progress("Preparing")
     from napari_medzoo.preprocess import prepare
 
-    return (yield from prepare(study, recipe, modalities, reference))
+    return (yield from prepare(study, recipe, modalities, reference, transforms))
 
 
 def segment(
-    study: Study, card: ModelCard, grid: str, device: str, backend: str, prepared: Prepared | None
+    study: Study,
+    card: ModelCard,
+    grid: str,
+    device: str,
+    backend: str,
+    prepared: Prepared | None,
+    transforms: Mapping[str, ArrayLike] | None = None,
 ) -> Steps[Segmentation]:
-    """Label the study with the model, on the grid of modality `grid`."""
+    """Label the study with the model, on the grid of modality `grid`; `transforms` are not searched for."""
     yield Progress("Loading model")
     from napari_medzoo.inference import predict
     from napari_medzoo.inference.plan import default_threads
 
     threads = max(default_threads() - preferences().spare_threads, 1)
     return (
-        yield from predict(study, card, grid=grid, device=device, backend=backend, threads=threads, prepared=prepared)
+        yield from predict(
+            study,
+            card,
+            grid=grid,
+            device=device,
+            backend=backend,
+            threads=threads,
+            prepared=prepared,
+            transforms=transforms,
+        )
     )
 
 

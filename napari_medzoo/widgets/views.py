@@ -15,6 +15,7 @@ from napari_medzoo.inference import BACKENDS
 from napari_medzoo.inference.plan import DEVICES
 from napari_medzoo.state import LEFT_OUT, STEPS, State
 from napari_medzoo.study import MODALITIES
+from napari_medzoo.widgets.alignment.study import alignment_note
 from napari_medzoo.widgets.docks import DOCKS
 from napari_medzoo.widgets.parts import button, choice, note, offer, row
 from napari_medzoo.widgets.view import CONVENTIONS, LOOK, PLANES
@@ -102,10 +103,11 @@ class PrepareView(QWidget):
     """The steps of the preparation, each with a switch and the seconds it took."""
 
     title = "2  Prepare"
-    fields = frozenset({"slots", "card", "cards", "recipe", "prepared", "work", "releasing"})
+    fields = frozenset({"slots", "settled", "card", "cards", "recipe", "prepared", "segmentation", "work", "releasing"})
     step_switched = Signal(str, bool)
     preview_wanted = Signal()
     reset_wanted = Signal()
+    judge_wanted = Signal()
 
     def __init__(self) -> None:
         super().__init__()
@@ -116,15 +118,14 @@ class PrepareView(QWidget):
         form.margins = (0, 0, 0, 0)
         self.preview = button("Preview", "Prepare now and show the result as layers", self.preview_wanted.emit)
         self.reset = button("As the model was trained", "Back to the model's own preparation", self.reset_wanted.emit)
-        buttons = QHBoxLayout()
-        buttons.addWidget(self.preview)
-        buttons.addWidget(self.reset)
-        self.timing, self.warning = note(), note()
+        tip = "Look at how the scans lie on each other, correct it, or keep the scanner's position"
+        self.judge = button("Alignment…", tip, self.judge_wanted.emit)
+        self.alignment, self.timing, self.warning = note(), note(), note()
         layout = QVBoxLayout(self)
         layout.addWidget(form.native)
-        layout.addLayout(buttons)
-        layout.addWidget(self.timing)
-        layout.addWidget(self.warning)
+        layout.addLayout(row(self.preview, self.judge, self.reset))
+        for widget in (self.alignment, self.timing, self.warning):
+            layout.addWidget(widget)
 
     def refresh(self, state: State) -> None:
         """Show which steps are on, whether Preview is possible, and what the last one took."""
@@ -140,6 +141,9 @@ class PrepareView(QWidget):
         self.preview.setEnabled(not problem)
         self.preview.setToolTip(problem or "Prepare now and show the result as layers")
         self.reset.setEnabled(state.recipe is not None and not state.work)
+        self.judge.setEnabled(len(state.slots) > 1 and not state.work)
+        self.alignment.setText(alignment_note(state))
+        self.alignment.setVisible(bool(self.alignment.text()))
         self.timing.setText(", ".join(f"{name} {seconds:.1f} s" for name, seconds in timings.items()))
         self.timing.setVisible(bool(timings))
         self.warning.setText(possible.differs_from_card(state))
