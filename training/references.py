@@ -20,7 +20,7 @@ from napari_medzoo.label_tables import (
     scheme_of,
 )
 from napari_medzoo.labels import LabelTable
-from napari_medzoo.preprocess.spatial import antialias_sigma, index_map, interpolate, lattice_of, take
+from napari_medzoo.preprocess.spatial import index_map, interpolate, lattice_of, take
 from napari_medzoo.space import Grid
 from napari_medzoo.study import Volume
 
@@ -138,14 +138,13 @@ def resample_labels(labels: Volume, grid: Grid, transform: ArrayLike | None = No
     lattice = lattice_of(matrix, grid.shape)
     if lattice is not None:
         return take(labels.data, lattice, grid.shape)
-    reach = np.ceil(4 * antialias_sigma(matrix)).astype(int) + 2
     best, total = np.zeros(grid.shape, dtype=np.float32), np.zeros(grid.shape, dtype=np.float32)
     chosen = np.zeros(grid.shape, dtype=np.uint8)
     for value, box in enumerate(find_objects(np.ascontiguousarray(labels.data)), start=1):
         if box is None:
             continue
-        start = np.maximum([part.start for part in box] - reach, 0)
-        stop = np.minimum([part.stop for part in box] + reach, labels.data.shape)
+        start = np.maximum([part.start - 2 for part in box], 0)
+        stop = np.minimum([part.stop + 2 for part in box], labels.data.shape)
         corners = np.array([[x, y, z, 1] for x, y, z in product(*zip(start - 1, stop, strict=True))])
         seen = (corners @ np.linalg.inv(matrix).T)[:, :3]
         low = np.clip(np.floor(seen.min(axis=0)), 0, grid.shape).astype(int)
@@ -156,7 +155,7 @@ def resample_labels(labels: Volume, grid: Grid, transform: ArrayLike | None = No
         moved = matrix.copy()
         moved[:3, 3] += matrix[:3, :3] @ low - start
         x, y, z = (int(size) for size in high - low)
-        share = interpolate(part.astype(np.float32), moved, (x, y, z), smooth=False)
+        share = interpolate(part.astype(np.float32), moved, (x, y, z), width=0)
         window = tuple(map(slice, low, high))
         better = share > best[window] + ROUNDING
         best[window][better] = share[better]

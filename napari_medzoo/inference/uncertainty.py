@@ -28,7 +28,7 @@ from napari_medzoo.inference.start import Run, begin, labels_in
 from napari_medzoo.labels import Segmentation
 from napari_medzoo.preprocess import Prepared
 from napari_medzoo.preprocess.prepared import log_sum_exp
-from napari_medzoo.preprocess.spatial import index_map, interpolate, lattice_of, take
+from napari_medzoo.preprocess.spatial import VOXEL_MEAN, index_map, interpolate, lattice_of, mean_reach, take
 from napari_medzoo.progress import Progress, Steps
 from napari_medzoo.space import Grid
 from napari_medzoo.study import Study, Volume
@@ -95,7 +95,9 @@ def _measure(scores: NDArray[np.float32], run: Run) -> tuple[dict[str, NDArray[n
     unsure = np.argwhere(np.exp(scores[0] - log_total) < 1 - LEAST)
     back = None if run.transform is None else np.linalg.inv(run.transform)
     if len(unsure):
-        low, high = unsure.min(axis=0), unsure.max(axis=0) + 1
+        reach = mean_reach(index_map(turned, source, back)).astype(int)
+        low = np.maximum(unsure.min(axis=0) - reach, 0)
+        high = np.minimum(unsure.max(axis=0) + 1 + reach, source.shape)
         box = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
         inner = source.cropped(low, high - low)
         window = _seen_from(turned, inner, run.transform)
@@ -111,7 +113,7 @@ def _measure(scores: NDArray[np.float32], run: Run) -> tuple[dict[str, NDArray[n
                 here = (
                     take(share, lattice, part.shape)
                     if lattice
-                    else interpolate(share, matrix, part.shape, smooth=False)
+                    else interpolate(share, matrix, part.shape, width=VOXEL_MEAN)
                 )
                 rest -= here
             else:

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from napari_medzoo.errors import MedzooError
 from napari_medzoo.preprocess.alignment import Alignment
-from napari_medzoo.preprocess.spatial import index_map, interpolate, lattice_of, nearest, take
+from napari_medzoo.preprocess.spatial import VOXEL_MEAN, index_map, interpolate, lattice_of, mean_reach, nearest, take
 from napari_medzoo.space import Grid
 from napari_medzoo.study import Volume
 
@@ -111,7 +111,9 @@ class Prepared:
 
         The soft-max probabilities are interpolated linearly, class by class with a running maximum, so that at no time
         more than a few volumes are in memory; a class is only looked at where it can win (somewhere near at least 1/K).
-        Where the grids differ by reorientation and crop only, the arg-max is taken as it is, without interpolation.
+        Along axes on which the target is coarser they are averaged over its voxel first: a large voxel is called what
+        fills most of it, not what lies at its centre. Where the grids differ by reorientation and crop
+        only, the arg-max is taken as it is, without interpolation.
 
         Parameters
         ----------
@@ -131,19 +133,20 @@ class Prepared:
         if lattice is not None:
             return way.turn_back(take(_winners(scores), lattice, way.turned.shape))
         log_total = log_sum_exp(scores)
+        reach = mean_reach(way.matrix) + 1
         best = np.zeros(way.turned.shape, dtype=np.float32)
         chosen = np.zeros(way.turned.shape, dtype=np.uint16)
         least = np.float32(1 / len(scores) - 1e-5)
         for channel, logits in enumerate(scores):
             share = np.exp(logits - log_total)
             box = _bounding_box(share >= least)
-            window = None if box is None else _image_of(box, way.matrix, way.turned.shape)
+            window = None if box is None else _image_of(box, reach, way.matrix, way.turned.shape)
             if window is None:
                 continue
             matrix = way.matrix.copy()
             matrix[:3, 3] += matrix[:3, :3] @ [part.start for part in window]
             shape = tuple(part.stop - part.start for part in window)
-            here = interpolate(share, matrix, (shape[0], shape[1], shape[2]), smooth=False)
+            here = interpolate(share, matrix, (shape[0], shape[1], shape[2]), width=VOXEL_MEAN)
             better = here > best[window]
             best[window][better] = here[better]
             chosen[window][better] = channel
@@ -209,10 +212,13 @@ def _bounding_box(mask: NDArray[np.bool_]) -> tuple[tuple[int, int], ...] | None
 
 
 def _image_of(
-    box: tuple[tuple[int, int], ...], matrix: NDArray[np.float64], shape: tuple[int, int, int]
+    box: tuple[tuple[int, int], ...],
+    reach: NDArray[np.float64],
+    matrix: NDArray[np.float64],
+    shape: tuple[int, int, int],
 ) -> tuple[slice, slice, slice] | None:
-    """The voxels of the result (of `shape`) that linear interpolation can reach from `box`; None if there are none."""
-    (a, b), (c, d), (e, f) = ((low - 1, high + 1) for low, high in box)
+    """The voxels of the result (of `shape`) that see `box` from at most `reach` voxels away; None if there are none."""
+    (a, b), (c, d), (e, f) = ((low - far, high + far) for (low, high), far in zip(box, reach, strict=True))
     corners = np.array([[x, y, z, 1] for x in (a, b) for y in (c, d) for z in (e, f)])
     seen = (corners @ np.linalg.inv(matrix).T)[:, :3]
     start = np.clip(np.floor(seen.min(axis=0)), 0, shape).astype(int)

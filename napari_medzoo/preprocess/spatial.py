@@ -17,8 +17,14 @@ from napari_medzoo.study import Volume
 SAME_LATTICE_VOXELS = 0.02
 """Grids whose voxels coincide to this share of a voxel are the same lattice: headers round to float32."""
 
-FWHM = 2 * np.sqrt(2 * np.log(2))
-"""Full width at half maximum of a Gaussian with standard deviation 1."""
+TRUNCATE = 4.0
+"""Standard deviations at which a Gaussian ends."""
+
+SLICE_PROFILE = 1 / (2 * np.sqrt(2 * np.log(2)))
+"""Standard deviation of a Gaussian whose full width at half maximum is 1: how a scanner's voxel sees."""
+
+VOXEL_MEAN = 1 / np.sqrt(12)
+"""Standard deviation of the mean over a voxel of size 1."""
 
 
 class Lattice(NamedTuple):
@@ -116,17 +122,22 @@ def resample(volume: Volume, grid: Grid, transform: ArrayLike | None = None, ord
 
 
 def interpolate(
-    data: NDArray[Any], matrix: NDArray[np.float64], shape: tuple[int, int, int], order: int = 1, smooth: bool = True
+    data: NDArray[Any],
+    matrix: NDArray[np.float64],
+    shape: tuple[int, int, int],
+    order: int = 1,
+    width: float = SLICE_PROFILE,
 ) -> NDArray[np.float32]:
     """Interpolate an array through an index map (result to `data`) after anti-aliasing; float32 of `shape`.
 
-    Only the part of `data` that the result can see is worked on.
+    Only the part of `data` that the result can see is worked on. `width` is that of `antialias_sigma`; 0 smoothes
+    nothing.
     """
-    sigma = antialias_sigma(matrix) if smooth else np.zeros(3)
+    sigma = antialias_sigma(matrix, width)
     last = np.array(shape) - 1
     corners = np.array([[i, j, k] for i in (0, last[0]) for j in (0, last[1]) for k in (0, last[2])])
     seen = corners @ matrix[:3, :3].T + matrix[:3, 3]
-    reach = np.ceil(4 * sigma) + (8 if order == 3 else 2)  # a B-spline's prefilter looks further
+    reach = np.ceil(TRUNCATE * sigma) + (8 if order == 3 else 2)  # a B-spline's prefilter looks further
     start = np.maximum(np.floor(seen.min(axis=0) - reach), 0).astype(int)
     stop = np.minimum(np.ceil(seen.max(axis=0) + reach) + 1, data.shape).astype(int)
     if (stop - start < 1).any():
@@ -135,21 +146,27 @@ def interpolate(
     if (sigma > 0).any():
         from scipy.ndimage import gaussian_filter
 
-        part = gaussian_filter(part.astype(np.float32), sigma, mode="nearest", truncate=4.0)
+        part = gaussian_filter(part.astype(np.float32), sigma, mode="nearest", truncate=TRUNCATE)
     shifted = matrix.copy()
     shifted[:3, 3] -= start
     return resample_index(part, shifted, shape, order)
 
 
-def antialias_sigma(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+def antialias_sigma(matrix: NDArray[np.float64], width: float = SLICE_PROFILE) -> NDArray[np.float64]:
     """Standard deviation, in voxels of the source along its axes, of the Gaussian to apply before interpolating.
 
     A step of one source voxel along axis ``i`` is ``|inverse column i|`` voxels of the result; its reciprocal is how
-    much coarser the result is. The Gaussian's width makes up the difference: ``FWHM² = coarser² - 1``.
+    much coarser the result is. The Gaussian makes up the difference of two voxels that see with the standard deviation
+    `width`, in their own sizes: ``sigma² = width² (coarser² - 1)``.
     """
     coarser = 1 / np.linalg.norm(np.linalg.inv(matrix[:3, :3]), axis=0)
-    sigma = np.sqrt(np.maximum(coarser**2 - 1, 0)) / FWHM
+    sigma = np.sqrt(np.maximum(coarser**2 - 1, 0)) * width
     return np.where(sigma < 0.15, 0.0, np.round(sigma, 6))  # narrower kernels weigh the neighbours with < 1e-9
+
+
+def mean_reach(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How many voxels of the source, along its axes, the mean over a voxel of the result looks to either side."""
+    return np.ceil(TRUNCATE * antialias_sigma(matrix, VOXEL_MEAN))
 
 
 def nearest(data: NDArray[Any], matrix: NDArray[np.float64], shape: tuple[int, int, int]) -> NDArray[Any]:

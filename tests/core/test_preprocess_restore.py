@@ -131,8 +131,11 @@ def test_scores_agree_with_interpolating_all_classes_at_once(spacing: tuple[floa
     scores[5] -= 50  # a class that never wins
     shares = np.exp(scores - scores.max(axis=0))
     shares /= shares.sum(axis=0)
-    from scipy.ndimage import map_coordinates
+    from scipy.ndimage import gaussian_filter, map_coordinates
 
+    own = prepared.target.reoriented(prepared.grid.axis_codes).spacing
+    blur = [np.sqrt(max((coarse / fine) ** 2 - 1, 0) / 12) for coarse, fine in zip(own, spacing, strict=True)]
+    shares = np.stack([gaussian_filter(share, [s if s >= 0.15 else 0 for s in blur]) for share in shares])
     indices = np.argwhere(np.ones(prepared.target.shape))
     where = prepared.grid.to_index(prepared.target.to_world(indices))
     dense = np.stack([map_coordinates(share, where.T, order=1, mode="nearest") for share in shares])
@@ -141,6 +144,16 @@ def test_scores_agree_with_interpolating_all_classes_at_once(spacing: tuple[floa
     result = prepared.restore_scores(scores)[tuple(indices.T)]
     assert clear.mean() > 0.95
     assert (result[clear] == dense.argmax(axis=0)[clear]).all()
+
+
+def test_a_large_voxel_is_called_what_fills_most_of_it() -> None:
+    """A sheet of 1 mm through the centres of slices of 3 mm is a third of them."""
+    prepared = prepared_from(Grid((8, 8, 6), np.diag([1.0, 1.0, 3.0, 1.0])), BARE)
+    scores = np.zeros((3, *prepared.grid.shape), dtype=np.float32)
+    scores[1] = 9
+    scores[2, :, :, 1::3] = 18
+    assert (prepared.restore(scores.argmax(axis=0)) == 2).all(), "the sheet lies in the centres"
+    assert (prepared.restore_scores(scores) == 1).all()
 
 
 def test_outside_of_the_prepared_part_is_background() -> None:

@@ -50,7 +50,7 @@ def as_bytes(volume: Volume, limits: tuple[float, float]) -> Volume:
 def on_grid(scan: Volume, grid: Grid, transform: NDArray[np.float64] | None = None) -> NDArray[np.uint8]:
     """A scan of `as_bytes` interpolated on `grid`; `transform` takes the grid's RAS+ mm to the scan's."""
     # Not smoothed before it is made coarser: that takes longest, and edges are judged better sharp.
-    seen = interpolate(scan.data, index_map(grid, scan.grid, transform), grid.shape, smooth=False)
+    seen = interpolate(scan.data, index_map(grid, scan.grid, transform), grid.shape, width=0)
     return np.rint(seen).astype(np.uint8)
 
 
