@@ -265,8 +265,9 @@ def _extent(points: NDArray[np.float64]) -> float:
     turns = np.arange(400) + 0.5
     heights, angles = 1 - 2 * turns / 400, np.pi * (1 + 5**0.5) * turns
     flat = np.sqrt(1 - heights**2)
-    reach = points @ np.stack([flat * np.cos(angles), flat * np.sin(angles), heights])
-    outermost = points[np.unique(reach.argmax(axis=0))]
+    directions = np.stack([flat * np.cos(angles), flat * np.sin(angles), heights], axis=1)
+    # One direction at a time: all at once take gigabytes for a large object.
+    outermost = points[np.unique([int((points @ one).argmax()) for one in directions])]
     return float(np.linalg.norm(outermost[:, None] - outermost, axis=2).max())
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from napari_medzoo.preprocess import Preprocessing
     from napari_medzoo.study import Study
 
 
@@ -30,6 +31,10 @@ T2w = Annotated[Path | None, typer.Option("--t2w", metavar="FILE", help="The T2w
 Flair = Annotated[Path | None, typer.Option("--flair", metavar="FILE", help="The FLAIR scan.")]
 Pdw = Annotated[Path | None, typer.Option("--pdw", metavar="FILE", help="The PDw scan.")]
 T1wgd = Annotated[Path | None, typer.Option("--t1wgd", metavar="FILE", help="The T1w scan with contrast agent.")]
+BiasField = Annotated[
+    bool | None,
+    typer.Option("--bias-field/--no-bias-field", help="Correct slow shading (N4), or not [default: as in the recipe]."),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing output.")]
 
 
@@ -55,6 +60,16 @@ def modality_key(text: str) -> str:
     if key not in MODALITIES:
         raise typer.BadParameter(f"'{text}' is no modality; choose one of: {', '.join(MODALITIES)}.")
     return key
+
+
+def with_bias_field(recipe: Preprocessing, wanted: bool | None) -> Preprocessing:
+    """The recipe with N4 switched on (as it has it, else by the defaults) or off; None leaves it as it is."""
+    from napari_medzoo.preprocess import BiasCorrection
+
+    if wanted is None:
+        return recipe
+    step = (recipe.bias_correction or BiasCorrection()) if wanted else None
+    return recipe.model_copy(update={"bias_correction": step})
 
 
 def read_study(scans: list[Path], modalities: dict[str, Path]) -> Study:

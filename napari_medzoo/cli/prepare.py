@@ -8,7 +8,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from napari_medzoo.cli.options import Flair, Overwrite, Pdw, Scans, T1w, T1wgd, T2w, given, modality_key, read_study
+from napari_medzoo.cli.options import (
+    BiasField,
+    Flair,
+    Overwrite,
+    Pdw,
+    Scans,
+    T1w,
+    T1wgd,
+    T2w,
+    given,
+    modality_key,
+    read_study,
+    with_bias_field,
+)
 from napari_medzoo.cli.show import follow, say
 from napari_medzoo.errors import MedzooError
 
@@ -38,6 +51,7 @@ def prepare(
     recipe: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A recipe of your own (YAML: orientation, spacing, align, ...).")
     ] = None,
+    bias_field: BiasField = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Align, resample and normalise the scans of one study.
@@ -52,10 +66,11 @@ def prepare(
       medzoo prepare --t1w a.nii.gz --flair b.nii.gz --reference flair --output ready
       medzoo prepare T1.nii.gz --model structures --output ready
     """
+    from napari_medzoo.inference.provenance import timing_summary
     from napari_medzoo.io import replacing, write_volume
     from napari_medzoo.preprocess import prepare as prepare_study
 
-    settings = _recipe(model, recipe)
+    settings = with_bias_field(_recipe(model, recipe), bias_field)
     named = given(t1w, t2w, flair, pdw, t1wgd)
     wanted = modality_key(reference) if reference else None
     study = read_study(list(scans or ()), named)
@@ -77,8 +92,7 @@ def prepare(
         temporary.write_text(json.dumps(matrices, indent=2) + "\n", encoding="utf-8")
     for warning in (*study.warnings, *prepared.warnings):
         say(f"Warning: {warning}")
-    for step, seconds in prepared.timings.items():
-        say(f"  {step}: {seconds:.1f} s")
+    say(timing_summary(prepared.timings))
     typer.echo(f"{output}: {', '.join(path.name for path in files.values())} ({prepared.grid}) and {TRANSFORMS}")
 
 

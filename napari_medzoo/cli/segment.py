@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import time
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from napari_medzoo.cli.options import (
+    BiasField,
     Device,
     Flair,
     Overwrite,
@@ -21,6 +23,7 @@ from napari_medzoo.cli.options import (
     given,
     modality_key,
     read_study,
+    with_bias_field,
 )
 from napari_medzoo.cli.show import follow, say, table
 from napari_medzoo.errors import MedzooError
@@ -65,6 +68,7 @@ def segment(
         str | None,
         typer.Option(metavar="MODALITY", help="The scan whose grid the labels lie on [default: the model's first]."),
     ] = None,
+    bias_field: BiasField = None,
     device: Annotated[Device, typer.Option(help="Where the network runs.")] = Device.auto,
     backend: Annotated[str, typer.Option(metavar="NAME", help="torch, openvino, or auto for the fastest.")] = "auto",
     precision: Annotated[str, typer.Option(metavar="NAME", help="The back end's arithmetic, or auto.")] = "auto",
@@ -76,7 +80,7 @@ def segment(
 
     Each scan's modality is guessed from its name; say it with --t1w, --flair ... where the name does not tell.
     The labels lie on the grid of the study's own scan. Beside labels.nii.gz come labels.tsv (names and
-    colours), labels_volumes.csv (mL per structure), labels_provenance.json (model, versions, settings, inputs)
+    colours), labels_volumes.csv (mL per structure), labels_provenance.json (model, versions, settings, inputs, times)
     and with --report labels_report.html. Nothing that exists is replaced without --overwrite.
 
     \b
@@ -104,8 +108,12 @@ def segment(
     paths = list(scans or ())
     if not paths and not named:
         raise typer.BadParameter("name at least one scan, for example: T1.nii.gz, or --t1w scan.nii.gz.")
+    card = load_card(model)
+    recipe = with_bias_field(card.preprocessing, bias_field)
+    if recipe != card.preprocessing:
+        say(f"Model '{card.name}' was trained {'without' if bias_field else 'with'} N4: its labels may be worse.")
     options = Options(
-        load_card(model),
+        card.model_copy(update={"preprocessing": recipe}),
         modality_key(grid) if grid else None,
         str(device),
         backend,
@@ -149,9 +157,12 @@ def segment_case(case: Case, options: Options) -> Segmentation:
     """
     from napari_medzoo.cli.outputs import refuse_existing, write_result
     from napari_medzoo.inference import predict
+    from napari_medzoo.inference.provenance import timing_summary
 
     refuse_existing(case.output, options.report, options.overwrite)
+    clock = time.perf_counter()
     study = read_study(list(case.scans), dict(case.modalities))
+    reading = time.perf_counter() - clock
     chosen = options.card.choose(study)
     _say_choice(study, chosen, options.card)
     grid = options.grid or chosen[0]
@@ -167,6 +178,9 @@ def segment_case(case: Case, options: Options) -> Segmentation:
         threads=options.threads,
     )
     segmentation = follow(steps, case.name)
+    timings = {"Reading": round(reading, 3), **segmentation.provenance["timings_s"]}
+    times = timing_summary(timings)
+    segmentation = replace(segmentation, provenance={**segmentation.provenance, "times": times, "timings_s": timings})
     write_result(
         segmentation,
         study,
@@ -177,6 +191,7 @@ def segment_case(case: Case, options: Options) -> Segmentation:
     )
     for warning in segmentation.warnings:
         say(f"Warning: {warning}")
+    say(times)
     present = sum(volume > 0 for volume in segmentation.volumes_ml().values())
     total = sum(segmentation.volumes_ml().values())
     typer.echo(f"{case.output}: {present} of {len(segmentation.table.foreground)} structures, {total:.0f} mL in all")

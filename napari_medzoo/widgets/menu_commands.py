@@ -93,6 +93,11 @@ def show_volumes() -> None:
     _open_on_labels("labels")
 
 
+def list_lesions() -> None:
+    """List the lesions of the selected labels, one by one, in their dock."""
+    _open_on_labels("lesions")
+
+
 def correct_labels() -> None:
     """Open the dock that corrects labels on the selected ones."""
     _open_on_labels("correct")

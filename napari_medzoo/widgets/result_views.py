@@ -8,7 +8,9 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from napari_medzoo import state as possible
+from napari_medzoo.inference.provenance import timing_summary
 from napari_medzoo.state import State
+from napari_medzoo.widgets.lesion_tasks import called_lesion
 from napari_medzoo.widgets.parts import button, note
 from napari_medzoo.widgets.scoring.form import PairForm, ScoreTable, score_summary
 from napari_medzoo.widgets.tables import FigureTable
@@ -21,6 +23,7 @@ class ResultView(QWidget):
     fields = frozenset({"segmentation", "work"})
     save_wanted = Signal()
     label_chosen = Signal(int)
+    lesions_wanted = Signal()
 
     def __init__(self) -> None:
         super().__init__()
@@ -32,16 +35,21 @@ class ResultView(QWidget):
             "Save labels…", "In the scan's own grid; the ending decides the format", self.save_wanted.emit
         )
         self.copy = button("Copy table", "As tab-separated text", self.table.copy)
+        self.lesions = button(
+            "Lesions…", "Count and volume of the lesions, and the way to each", self.lesions_wanted.emit
+        )
+        self.timing = note()
         buttons = QHBoxLayout()
-        buttons.addWidget(self.save)
-        buttons.addWidget(self.copy)
+        for one in (self.save, self.copy, self.lesions):
+            buttons.addWidget(one)
         layout = QVBoxLayout(self)
         layout.addWidget(self.warnings)
         layout.addWidget(self.table)
         layout.addLayout(buttons)
+        layout.addWidget(self.timing)
 
     def refresh(self, state: State) -> None:
-        """Show the segmentation's volumes and warnings."""
+        """Show the segmentation's volumes, warnings and how long it took."""
         result = state.segmentation
         rows = possible.volume_rows(result) if result else []
         if self._shown is not result:
@@ -51,6 +59,9 @@ class ResultView(QWidget):
         self.warnings.setVisible(bool(self.warnings.text()))
         self.save.setEnabled(result is not None and not state.work)
         self.copy.setEnabled(bool(rows))
+        self.lesions.setVisible(result is not None and bool(called_lesion(result.table)))
+        self.timing.setText(timing_summary(result.provenance.get("timings_s", {})) if result else "")
+        self.timing.setVisible(bool(self.timing.text()))
 
     _shown: Any = None
 

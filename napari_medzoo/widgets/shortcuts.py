@@ -29,6 +29,7 @@ class Shortcut:
 
 
 VIEWS = "MedZoo views"
+LESIONS = "Anywhere in the window while Lesions is seen"
 
 SHORTCUTS = {
     "next_slice": Shortcut(("Up", "Right"), "Next slice in the view under the mouse", VIEWS),
@@ -39,11 +40,13 @@ SHORTCUTS = {
     "large_view": Shortcut(("W",), "Make the view under the mouse the large one", VIEWS),
     "hide_crosshair": Shortcut(("H",), "Hide or show the crosshair", VIEWS),
     "fit_views": Shortcut(("Home",), "Fit the head into every view", VIEWS),
+    "next_lesion": Shortcut(("F3", "Alt+PgDown"), "Next lesion of the list, in every view", LESIONS),
+    "previous_lesion": Shortcut(("Shift+F3", "Alt+PgUp"), "Previous lesion of the list, in every view", LESIONS),
 }
 
 
 def shortcut_of(event: Any) -> str:
-    """The key of `SHORTCUTS` that a ``QKeyEvent`` stands for, or an empty text."""
+    """The key of `SHORTCUTS` that a ``QKeyEvent`` in the views stands for, or an empty text."""
     from qtpy.QtCore import Qt
     from qtpy.QtGui import QKeySequence
 
@@ -51,6 +54,6 @@ def shortcut_of(event: Any) -> str:
     modifiers = event.modifiers() & ~Qt.KeyboardModifier.KeypadModifier
     pressed = QKeySequence(event.key() | modifiers.value)
     for name, shortcut in SHORTCUTS.items():
-        if any(QKeySequence(keys) == pressed for keys in shortcut.keys):
+        if shortcut.where == VIEWS and any(QKeySequence(keys) == pressed for keys in shortcut.keys):
             return name
     return ""

@@ -118,6 +118,7 @@ def test_scoring_from_the_menu_fills_the_dock_and_scores(viewer, awkward_grids, 
         (menu_commands.score_labels, "two labels layers"),
         (menu_commands.show_volumes, "one labels layer"),
         (menu_commands.correct_labels, "one labels layer"),
+        (menu_commands.list_lesions, "one labels layer"),
     ],
 )
 def test_what_is_missing_is_said_in_one_sentence_and_nothing_happens(viewer, notified, command, words):
