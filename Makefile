@@ -8,6 +8,8 @@ PYSIDE := .venv-pyside
 PYSIDE_TESTS := test_story test_docks test_jobs test_ortho_views test_correct
 INSTALLED := $(VENV)/.medzoo-installed
 ARGS ?=
+# Processes that share the tests, a file at a time.
+WORKERS ?= 2
 
 .PHONY: help setup demo test test-pyside lint clean
 .DEFAULT_GOAL := help
@@ -38,7 +40,7 @@ demo: setup
 	$(BIN)/python -m napari_medzoo demo --output demo-output
 
 test: setup
-	$(BIN)/python -m napari_medzoo.screen run $(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m napari_medzoo.screen run $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 # A second environment that sees the first one's packages. PySide6 6.12.0 aborts on Python 3.11.
 test-pyside: setup

@@ -88,12 +88,19 @@ def export(
     which: Annotated[
         str | None, typer.Option("--checkpoint", help="best or last; default the best where validation chose one.")
     ] = None,
+    scores_of: Annotated[
+        str | None, typer.Option(help="Card the training began with, whose scores the new one is to repeat as such.")
+    ] = None,
 ) -> None:
     """Write the trained weights as a model card."""
+    from napari_medzoo.cards import load_card
+
     from .checkpoint import recipe_of
     from .export import export as write
 
-    card = write(folder, output, command=f"medzoo-train fit {recipe_of(folder).name}", which=which)
+    earlier = load_card(scores_of) if scores_of else None
+    command = f"medzoo-train fit {recipe_of(folder).name}"
+    card = write(folder, output, command=command, which=which, scores_of=earlier)
     print(f"{output / card.name}.yaml  sha256 {card.sha256}")
 
 

@@ -20,8 +20,13 @@ from napari_medzoo.models.geometry import geometry_of
 from . import checkpoint
 from .config import Recipe
 
+EARLIER = "by the weights that this training began with"
+"""Whose scores a card repeats (`export`)."""
 
-def export(folder: Path, output: Path, command: str, which: str | None = None) -> ModelCard:
+
+def export(
+    folder: Path, output: Path, command: str, which: str | None = None, scores_of: ModelCard | None = None
+) -> ModelCard:
     """Write the averaged weights of the training in `folder` and their card to the folder `output`.
 
     Parameters
@@ -32,6 +37,9 @@ def export(folder: Path, output: Path, command: str, which: str | None = None) -
         What trained the weights; it is written into the card.
     which : str, optional
         ``"best"`` or ``"last"``; by default the best where validation chose one.
+    scores_of : ModelCard, optional
+        The card that the training began with, if the new one is to repeat its scores, as where the scans that it was
+        scored on have taught since. The scores say whose they are.
 
     Raises
     ------
@@ -50,6 +58,9 @@ def export(folder: Path, output: Path, command: str, which: str | None = None) -
         save_file(half, temporary, metadata={"step": str(state["global_step"])})
         temporary.chmod(0o644)  # safetensors lets only the owner read
     card = card_of(recipe, network, sha256(weights), command).model_copy(update={"folder": output})
+    if scores_of is not None:
+        earlier = [score.model_copy(update={"data": f"{score.data}; {EARLIER}"}) for score in scores_of.scores]
+        card = card.model_copy(update={"scores": tuple(earlier)})
     with replacing(output / f"{recipe.name}.yaml") as temporary:
         card.save(temporary)
     return card

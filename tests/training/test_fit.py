@@ -23,7 +23,7 @@ from napari_medzoo_training.logs import read_log
 from napari_medzoo_training.overrides import override
 from typer.testing import CliRunner
 
-from napari_medzoo.cards import read_card
+from napari_medzoo.cards import Score, read_card
 from napari_medzoo.errors import MedzooError
 from napari_medzoo.inference.network import load_network
 from napari_medzoo.progress import run
@@ -189,6 +189,17 @@ def test_the_exported_card_gives_the_trained_network(label_maps: LabelMaps, reci
     average = checkpoint.average(checkpoint.load(tmp_path / "run"))
     for name, value in load_network(card).state_dict().items():
         torch.testing.assert_close(value.float(), average[name].half().float())
+
+
+def test_a_card_that_repeats_the_scores_of_another_says_so(
+    label_maps: LabelMaps, recipe: Recipe, tmp_path: Path
+) -> None:
+    train(recipe, label_maps, tmp_path / "run")
+    own = Score(data="one patient", metric="Dice", value=0.5, command="medzoo-train evaluate tiny")
+    first = export(tmp_path / "run", tmp_path / "first", "fit").model_copy(update={"scores": (own,)})
+    export(tmp_path / "run", tmp_path / "second", "fit", scores_of=first)
+    (score,) = read_card(tmp_path / "second" / "tiny.yaml").scores
+    assert score == own.model_copy(update={"data": "one patient; by the weights that this training began with"})
 
 
 def test_the_commands(packed_maps: Path, recipe: Recipe, tmp_path: Path) -> None:
