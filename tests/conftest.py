@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import os
+import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from napari_medzoo.screen import virtual_display
 from napari_medzoo.space import Grid
 
 REPOSITORY = Path(__file__).parents[1]
 DATA = Path(os.environ.get("MEDZOO_DATA") or REPOSITORY.parent / "shared" / "data")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A screen for each of several processes: they would share one clipboard and one keyboard otherwise."""
+    if "PYTEST_XDIST_WORKER" in os.environ and sys.platform.startswith("linux"):
+        screen = ExitStack()
+        screen.enter_context(virtual_display())
+        config.add_cleanup(screen.close)
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 
 import typer
 
@@ -21,11 +25,47 @@ def follow(steps: Steps[Result], title: str = "") -> Result:
     Whatever stops us (an error, Ctrl-C) closes the generator, so that it can tidy up.
     """
     try:
-        if sys.stderr.isatty():
-            return _bar(steps, title)
-        return _lines(steps)
+        with _no_signal_lost() as raise_again:
+            watched = _checked(steps, raise_again)
+            return _bar(watched, title) if sys.stderr.isatty() else _lines(watched)
     finally:
         steps.close()
+
+
+@contextmanager
+def _no_signal_lost() -> Iterator[Callable[[], None]]:
+    """What a signal's handler raises is swallowed where it meets a destructor or a library's callback.
+
+    Yields a function that lets the handler of a signal that has arrived raise once more.
+    """
+    arrived: list[int] = []
+    handlers = {}
+    if threading.current_thread() is threading.main_thread():  # no other can set handlers
+        found = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        handlers = {number: handler for number, handler in found.items() if callable(handler)}
+
+    def remember(number: int, frame: FrameType | None) -> None:
+        arrived.append(number)
+        handlers[signal.Signals(number)](number, frame)
+
+    for number in handlers:
+        signal.signal(number, remember)
+    try:
+        yield lambda: handlers[signal.Signals(arrived[0])](arrived[0], None) if arrived else None
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def _checked(steps: Steps[Result], raise_again: Callable[[], None]) -> Steps[Result]:
+    while True:
+        try:
+            step = next(steps)
+        except StopIteration as stop:
+            raise_again()
+            return stop.value
+        raise_again()
+        yield step
 
 
 def _lines(steps: Steps[Result]) -> Result:
