@@ -206,6 +206,7 @@ def test_a_table_of_cases(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to one process")
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_cancelling_leaves_nothing(tmp_path: Path, sent: signal.Signals, code: int) -> None:
     folder = tmp_path / "models"

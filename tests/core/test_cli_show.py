@@ -29,6 +29,7 @@ def swallowing(number: int, closed: list[bool]) -> Steps[str]:
         closed.append(True)
 
 
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_cancel_that_a_destructor_swallows_still_cancels() -> None:
     before = signal.getsignal(signal.SIGINT)
