@@ -17,15 +17,14 @@ import typer
 from napari_medzoo.cards import ModelCard, load_card
 from napari_medzoo.errors import MedzooError
 from napari_medzoo.inference import predict
-from napari_medzoo.io import load_study, read_segmentation, replacing, write_segmentation
+from napari_medzoo.io import replacing, write_segmentation
 from napari_medzoo.labels import Segmentation
 from napari_medzoo.progress import Steps, run
 from napari_medzoo.space import require_same_grid
-from napari_medzoo.study import MODALITIES
 
 from .case_lists import LABEL
 from .config import data_folder
-from .lesion_validation import CONSENSUS, PATIENT
+from .lesion_validation import PATIENT, read_patient
 
 LESIONS, WHITE_MATTER = 4, 3
 """In the table ``mrbrains``."""
@@ -82,17 +81,18 @@ def complete_patient(card: ModelCard, data: Path, folder: Path, threads: int | N
         raise MedzooError(
             f"Model '{card.name}' labels '{card.label_scheme}'; one of the eight classes 'mrbrains' is needed."
         )
-    scans = {modality: data / PATIENT / f"{MODALITIES[modality]}.nii.gz" for modality in card.modalities}
-    labels = yield from predict(load_study([], scans), card, threads=threads)
-    drawn = read_segmentation(data / PATIENT / "lesions.nii.gz", CONSENSUS)
+    study, drawn = read_patient(data, card.modalities)
+    labels = yield from predict(study, card, threads=threads)
     folder.mkdir(parents=True, exist_ok=True)
     reference = folder / "labels.nii.gz"
     write_segmentation(complete(labels, drawn), reference, overwrite=True)
     table = folder / "cases.csv"
     with replacing(table) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["name", *scans, LABEL])
-        writer.writerow([Path(PATIENT).name, *(scan.resolve() for scan in scans.values()), reference.resolve()])
+        writer.writerow(["name", *card.modalities, LABEL])
+        files = [study[modality].file for modality in card.modalities]
+        assert None not in files  # all were read from the disk
+        writer.writerow([Path(PATIENT).name, *(file.path.resolve() for file in files if file), reference.resolve()])
     return table
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
@@ -52,9 +51,4 @@ class DockBody(QScrollArea):
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setMinimumWidth(WIDTH)
         self.ties.at_last(self.jobs.cancel)
-        # No bound method: Qt would forget it with the object that is just being destroyed.
-        self.destroyed.connect(partial(_let_go, self.ties))
-
-
-def _let_go(ties: Ties) -> None:
-    ties.cut()
+        self.ties.end_with(self)

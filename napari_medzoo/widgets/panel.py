@@ -6,7 +6,6 @@ The panel owns one `State`. Requests change it (or start a job that will); chang
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -100,8 +99,7 @@ class MedzooPanel(PanelViews):
         ties.tie(self.state.events, self._changed)
         for farewell in (self.shown.close, self.jobs.cancel):
             ties.at_last(farewell)
-        # No bound method: Qt would forget it with the object that is just being destroyed.
-        self.destroyed.connect(partial(_let_go, ties))
+        ties.end_with(self)
 
     def _changed(self, info: Any) -> None:
         self.refresh(self.state, info.signal.name)
@@ -285,7 +283,3 @@ class MedzooPanel(PanelViews):
         if self.state.work:
             show_error(possible.busy_problem(self.state))
         return not self.state.work
-
-
-def _let_go(ties: Ties) -> None:
-    ties.cut()

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
+
+from qtpy.QtCore import QObject
 
 
 class Ties:
@@ -21,7 +24,16 @@ class Ties:
         """Call `farewell` when the ties are cut."""
         self._undo.append(farewell)
 
+    def end_with(self, owner: QObject) -> None:
+        """Cut the ties when Qt destroys `owner`."""
+        # No bound method: Qt would forget it with the object that is just being destroyed.
+        owner.destroyed.connect(partial(_cut, self))
+
     def cut(self) -> None:
         """Disconnect everything, in the reverse order."""
         while self._undo:
             self._undo.pop()()
+
+
+def _cut(ties: Ties) -> None:
+    ties.cut()

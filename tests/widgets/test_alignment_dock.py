@@ -177,7 +177,10 @@ def test_every_look_shows_both_scans(dock, settle):
 def test_it_is_found_improved_and_accepted(dock, viewer, settle, notified):
     still, moved = viewer.layers
     heard = []
-    told = lambda *layers: heard.append(layers)  # noqa: E731
+
+    def told(*layers):
+        heard.append(layers)
+
     placing.PLACINGS.settled.connect(told)
     header, data = affines(viewer)[1], moved.data
     dock.find()
