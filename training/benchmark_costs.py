@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import platform
 import time
 from collections.abc import Sequence
@@ -36,14 +34,6 @@ class Meter(pl.Callback):
         """Start the clocks."""
         self._device = trainer.strategy.root_device.type
         self._began = time.process_time(), time.perf_counter()
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """End with the benchmark: were it killed and called again, two trainings would write into one folder."""
-        parent = multiprocessing.parent_process()
-        if parent is not None and not parent.is_alive():
-            os._exit(1)  # an exception would leave the process waiting for more work from the dead one
 
     def state_dict(self) -> dict[str, Any]:
         """`Costs` up to now, for the checkpoint."""

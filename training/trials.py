@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -250,14 +252,14 @@ def peak_memory_bytes(device: str) -> int:
 def in_own_process(
     function: Callable[Arguments, Returned], *args: Arguments.args, **kwargs: Arguments.kwargs
 ) -> Returned:
-    """Call a function in a fresh process, so that the peak of its memory is its own.
+    """Call a function in a fresh process, so that the peak of its memory is its own; it ends with this one.
 
     Raises
     ------
     MedzooError
         If the process was ended from outside; and whatever the function raises.
     """
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=_end_with_parent) as pool:
         try:
             return pool.submit(function, *args, **kwargs).result()
         except BrokenProcessPool as error:
@@ -265,6 +267,18 @@ def in_own_process(
                 "The trial training was ended by the system, most likely for want of memory; choose a smaller patch, "
                 "batch or network."
             ) from error
+
+
+def _end_with_parent() -> None:
+    """Were the parent killed and called again, two trainings would write into one folder."""
+
+    def watch() -> None:
+        parent = multiprocessing.parent_process()
+        assert parent is not None
+        parent.join()
+        os._exit(1)  # nobody is left to be told
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def open_quietly(recipe: Recipe, cache: Path, threads: int | None) -> Source:

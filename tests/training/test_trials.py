@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -75,3 +77,26 @@ def test_a_process_of_its_own_has_its_own_peak() -> None:
 def test_a_process_that_is_ended_from_outside_is_one_sentence() -> None:
     with pytest.raises(MedzooError, match="want of memory"):
         in_own_process(os._exit, 1)
+
+
+KILLED = """
+import os, signal, sys, threading
+from napari_medzoo_training.trials import in_own_process
+
+def wait():
+    print("there", flush=True)
+    threading.Event().wait(120)
+
+if __name__ == "__main__":
+    in_own_process(wait)
+"""
+
+
+@pytest.mark.slow
+def test_a_process_of_its_own_ends_with_the_one_that_is_killed(tmp_path: Path) -> None:
+    script = tmp_path / "killed.py"
+    script.write_text(KILLED, encoding="utf-8")
+    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None and parent.stdout.readline() == "there\n"
+        parent.kill()
+        parent.communicate(timeout=60)  # both hold the pipe, so it ends with the last of them
