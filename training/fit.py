@@ -171,6 +171,9 @@ class WholeFiles(TorchCheckpointIO):
 class Average(WeightAveraging):
     """Exponential moving average of the weights, which follow the noise of training less.
 
+    What a batch normalisation has measured is averaged alike: its own average forgets all but the last few patches, and
+    belongs to weights that are not the averaged ones.
+
     Parameters
     ----------
     decay : float
@@ -178,7 +181,7 @@ class Average(WeightAveraging):
     """
 
     def __init__(self, decay: float) -> None:
-        super().__init__(multi_avg_fn=self._move, use_buffers=False)
+        super().__init__(multi_avg_fn=self._move)
         self._decay = decay
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -190,6 +193,9 @@ class Average(WeightAveraging):
 
     def _move(self, averages: Sequence[Tensor], currents: Sequence[Tensor], _: Tensor | int) -> None:
         assert self._average_model is not None
+        if not averages[0].is_floating_point():  # the number of batches that a normalisation has seen
+            torch._foreach_copy_(list(averages), list(currents))
+            return
         step = int(self._average_model.n_averaged)
         decay = min(self._decay, (1 + step) / (10 + step))
         torch._foreach_lerp_(list(averages), list(currents), 1 - decay)

@@ -236,19 +236,30 @@ def test_overrides_reach_lists_and_parts_left_out(cases_recipe: Recipe) -> None:
     assert override(bare, ["folds.fold=1"]).folds is not None
 
 
-def test_the_network_averages_its_steps(label_maps: LabelMaps, recipe: Recipe, tmp_path: Path) -> None:
-    """The average follows the weights as its decay says: min(ema, (1 + n) / (10 + n))."""
+NORMALISED = ["architecture=densenet3d", "settings={widths: [2, 2], head: [2], padding: same}"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [([], "stem.weight"), (NORMALISED, "stream.layers.0.norm.running_var")],
+    ids=["weights", "statistics of a batch normalisation"],
+)
+def test_the_network_averages_its_steps(
+    label_maps: LabelMaps, recipe: Recipe, tmp_path: Path, changes: list[str], name: str
+) -> None:
+    """The average follows the steps as its decay says: min(ema, (1 + n) / (10 + n))."""
     seen: list[dict[str, np.ndarray]] = []
 
     class Watch(pl.Callback):
         def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *_: Any) -> None:
             seen.append({name: value.numpy().copy() for name, value in pl_module.network.state_dict().items()})
 
-    train(override(recipe, ["ema=0.25"]), label_maps, tmp_path / "run", callbacks=[Watch()])
-    name = "stem.weight"
+    train(override(recipe, ["ema=0.25", *changes]), label_maps, tmp_path / "run", callbacks=[Watch()])
     expected = seen[0][name]
     for step, weights in enumerate(seen[1:], 1):
         decay = min(0.25, (1 + step) / (10 + step))
         expected = decay * expected + (1 - decay) * weights[name]
-    found = checkpoint.average(checkpoint.load(tmp_path / "run"))[name]
-    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-5)
+    average = checkpoint.average(checkpoint.load(tmp_path / "run"))
+    np.testing.assert_allclose(average[name].numpy(), expected, rtol=1e-5)
+    counted = {key: int(value) for key, value in average.items() if key.endswith("num_batches_tracked")}
+    assert set(counted.values()) == ({len(seen)} if changes else set())
