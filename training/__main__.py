@@ -169,6 +169,19 @@ def _open(recipe: Recipe, cache: Path, display: Display) -> Source:
             return stop.value
 
 
+def _begin(
+    recipe: Path, output: Path | None, changes: list[str] | None, folds: Path | None = None
+) -> tuple[Recipe, Path, Source]:
+    """The recipe that is meant, the folder of its results, and what it learns from."""
+    from .config import read_recipe
+    from .display import Display
+
+    chosen = _changed(read_recipe(recipe), changes, folds)
+    folder = output or Path("runs") / chosen.name
+    with Display(chosen.name, chosen.steps) as display:
+        return chosen, folder, _open(chosen, folder.parent, display)
+
+
 @app.command()
 def crossval(
     recipe: RecipeArgument,
@@ -182,17 +195,14 @@ def crossval(
     """Train fold after fold and score the subjects that each holds out; call it again to continue."""
     import torch
 
-    from .config import data_folder, read_recipe
+    from .config import data_folder
     from .crossval import fold_recipes, parse_folds, run_fold, write_summary
     from .display import Display
     from .scores import as_table
 
     if threads:
         torch.set_num_threads(threads)
-    chosen = _changed(read_recipe(recipe), changes, folds)
-    folder = output or Path("runs") / chosen.name
-    with Display(chosen.name, chosen.steps) as display:
-        source = _open(chosen, folder.parent, display)
+    chosen, folder, source = _begin(recipe, output, changes, folds)
     recipes = fold_recipes(chosen, source.subjects, folder)
     for fold in parse_folds(only, len(recipes)):
         with Display(f"{chosen.name} fold {fold}", chosen.steps) as display:
@@ -212,18 +222,14 @@ def estimate(
     changes: SetOption = None,
 ) -> None:
     """Say what a training will cost: memory, time, and a learning rate to begin with."""
-    from .config import read_recipe
-    from .display import Display
     from .estimate import as_lines, largest_shape, try_out
     from .estimate import estimate as compute
     from .range_test import write_range_test
     from .reports import write_report
     from .trials import in_own_process
 
-    chosen = _changed(read_recipe(recipe), changes)
-    folder = output or Path("runs") / chosen.name
-    with Display(chosen.name, chosen.steps) as display:
-        shape = largest_shape(_open(chosen, folder.parent, display))
+    chosen, folder, source = _begin(recipe, output, changes)
+    shape = largest_shape(source)
     trial = in_own_process(try_out, chosen, folder.parent, steps, range_steps, device, threads)
     report = compute(chosen, trial, shape)
     written = [write_report(folder / "estimate.yaml", report)]
@@ -243,16 +249,11 @@ def throughput(
     changes: SetOption = None,
 ) -> None:
     """Measure how fast a recipe's first stage trains, in bfloat16 against float32 by turns."""
-    from .config import read_recipe
-    from .display import Display
     from .reports import write_report
     from .throughput import as_lines, compare_precisions
     from .trials import in_own_process
 
-    chosen = _changed(read_recipe(recipe), changes)
-    folder = output or Path("runs") / chosen.name
-    with Display(chosen.name, chosen.steps) as display:
-        _open(chosen, folder.parent, display)
+    chosen, folder, _ = _begin(recipe, output, changes)
     report = in_own_process(compare_precisions, chosen, folder.parent, steps, device, threads)
     path = write_report(folder / "throughput.yaml", report)
     print(as_lines(report))

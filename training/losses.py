@@ -8,7 +8,6 @@ spoil the mean. A perfect prediction costs nothing. The batch of several process
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from torch.nn import functional as F
 
 from napari_medzoo.errors import MedzooError
 
+from .choices import check_choice
 from .config import IGNORED
 from .distances import border_weights, signed_distances
 from .together import everywhere, per_process
@@ -264,12 +264,7 @@ LOSSES: dict[str, Callable[..., Tensor]] = {
 def check_terms(terms: Sequence[LossTerm]) -> None:
     """Raise a `MedzooError` for a term whose loss or setting there is not, before a training begins."""
     for term in terms:
-        if term.name not in LOSSES:
-            raise MedzooError(f"No loss is called '{term.name}'; choose one of {', '.join(LOSSES)}.")
-        known = [*inspect.signature(LOSSES[term.name]).parameters][2:]
-        for key in term.settings:
-            if key not in known:
-                raise MedzooError(f"Loss '{term.name}' has no setting '{key}'; its own are: {', '.join(known) or '-'}.")
+        check_choice("loss", term.name, LOSSES, term.settings, given=2)
 
 
 def total_loss(terms: Sequence[LossTerm], logits: Tensor, target: Tensor) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -11,8 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.adamw import adamw as adamw_update
 
-from napari_medzoo.errors import MedzooError
-
+from .choices import check_choice
 from .config import Optimiser, Stage
 
 
@@ -66,13 +64,8 @@ def make_optimiser(choice: Optimiser, module: nn.Module, lr: float) -> torch.opt
     MedzooError
         For an unknown optimiser, setting or schedule.
     """
-    if choice.name not in OPTIMISERS:
-        raise MedzooError(f"No optimiser is called '{choice.name}'; choose one of {', '.join(OPTIMISERS)}.")
-    known = [*inspect.signature(OPTIMISERS[choice.name]).parameters][2:]
-    for key in choice.settings:
-        if key not in known:
-            raise MedzooError(f"Optimiser '{choice.name}' has no setting '{key}'; its own are: {', '.join(known)}.")
-    _schedule(choice)
+    check_choice("optimiser", choice.name, OPTIMISERS, choice.settings, given=2)
+    check_choice("schedule", choice.schedule, SCHEDULES)
     return OPTIMISERS[choice.name](module, lr, **choice.settings)
 
 
@@ -216,12 +209,6 @@ SCHEDULES: dict[str, Callable[[Stage, int], float]] = {"poly": poly, "cosine": c
 """Learning rate at a step (from 0) within a stage; all begin with the stage's linear warm-up."""
 
 
-def _schedule(choice: Optimiser) -> Callable[[Stage, int], float]:
-    if choice.schedule not in SCHEDULES:
-        raise MedzooError(f"No schedule is called '{choice.schedule}'; choose one of {', '.join(SCHEDULES)}.")
-    return SCHEDULES[choice.schedule]
-
-
 def learning_rate(choice: Optimiser, stage: Stage, step: int) -> float:
     """The recipe's rate at `step` (from 0) of `stage`."""
-    return _schedule(choice)(stage, step)
+    return SCHEDULES[choice.schedule](stage, step)
