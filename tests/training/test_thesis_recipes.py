@@ -45,6 +45,14 @@ def test_a_recipe_is_found_by_its_name_with_its_folds_and_fits_its_network(name:
         assert recipe.preprocessing.normalise is not None and recipe.preprocessing.normalise.method == "zscore"
 
 
+def test_both_archives_of_mrbrains18_are_divided_alike_whatever_they_call_two_subjects() -> None:
+    folder, other = RECIPES / "thesis", {"70": "27", "148": "29"}
+    challenge = read_folds(folder / "mrbrains18_folds.json")
+    dataverse = read_folds(folder / "mrbrains18_dataverse_folds.json")
+    assert {other.get(name, name) for part in challenge for name in part} == {one for part in dataverse for one in part}
+    assert [part for part in challenge if part[0] not in other] == list(dataverse[:5])
+
+
 @pytest.mark.parametrize(
     ("name", "architecture"),
     [
