@@ -20,7 +20,7 @@ from napari_medzoo import label_data
 from napari_medzoo.errors import MedzooError
 from napari_medzoo.label_files import read_label_table, write_label_table
 from napari_medzoo.label_mappings import MAPPINGS, OPTIONAL, OUTER_CSF, PARTIAL, compose, find_mapping
-from napari_medzoo.labels import Label, LabelTable, Segmentation
+from napari_medzoo.labels import LARGEST_TABLE, Label, LabelTable, Segmentation, count_values
 
 __all__ = [
     "LABEL_TABLES",
@@ -105,10 +105,6 @@ def label_table(scheme_or_path: str | Path) -> LabelTable:
     return read_label_table(path)
 
 
-LARGEST_TABLE = 1_000_000
-"""Values up to here are counted and replaced through a table, which is much faster than sorting the voxels."""
-
-
 def _plain(name: str) -> str:
     return name.casefold().replace("_", " ").replace("-", " ").strip()
 
@@ -152,16 +148,6 @@ def map_values(data: NDArray[np.integer], mapping: Mapping[int, int]) -> NDArray
         lookup[values] = new
         return lookup[data]
     return new[np.searchsorted(values, data)]
-
-
-def count_values(data: NDArray[np.integer]) -> tuple[list[int], list[int]]:
-    """The values of an integer array in ascending order, and how many voxels have each."""
-    if data.size and data.min() >= 0 and data.max() <= LARGEST_TABLE:
-        counts = np.bincount(data.ravel(order="K"))
-        values = np.flatnonzero(counts)
-        return values.tolist(), counts[values].tolist()
-    values, counts = np.unique(data, return_counts=True)
-    return values.tolist(), counts.tolist()
 
 
 def convert(segmentation: Segmentation, scheme: str) -> Segmentation:
