@@ -12,6 +12,7 @@ from napari_medzoo_training.folds import make_folds
 from napari_medzoo_training.module import Training, refuse_short_convolutions
 
 from napari_medzoo.inference.network import build_network
+from napari_medzoo.label_mappings import MAPPINGS
 
 FUSION = read_benchmark(Path("fusion"))
 
@@ -45,3 +46,9 @@ def test_the_dense_networks_differ_in_their_fusion_alone() -> None:
 def test_the_folds_are_reproducible_and_name_all_label_maps() -> None:
     names = [f"training_seg_{number:02}" for number in range(1, 17)]
     assert FUSION.read_folds() == make_folds(names, 5, 1)
+
+
+def test_the_tissues_are_those_of_the_built_in_numbering() -> None:
+    merge = recipe_of(FUSION.networks[0]).merge
+    assert merge == {index: tissue for index, tissue in MAPPINGS["aseg", "tissue"].items() if index in merge}
+    assert set(merge) >= {*range(2, 6), *range(7, 9), *range(10, 19), 24, *range(41, 45), 46, 47, *range(49, 55)}
