@@ -25,6 +25,7 @@ from napari_medzoo.lesions import (
 from napari_medzoo.palette import OKABE_ITO, Rgb, differences
 from napari_medzoo.progress import Progress, Steps
 from napari_medzoo.space import require_same_grid
+from napari_medzoo.widgets.alignment import references
 from napari_medzoo.widgets.label_names import KEY
 from napari_medzoo.widgets.layers import segmentation_from_layer
 
@@ -56,6 +57,8 @@ class Listing:
         None without a reference.
     content : tuple of str
         What `contents` gave for the labels and the reference.
+    note : str
+        What to know about the comparison.
     """
 
     found: LesionList
@@ -64,6 +67,7 @@ class Listing:
     verdicts: Mapping[int, str] = field(default_factory=dict)
     agreement: LesionAgreement | None = None
     content: tuple[str, ...] = ()
+    note: str = ""
 
     @property
     def lesions(self) -> tuple[Lesion, ...]:
@@ -93,7 +97,7 @@ class Listing:
         share = f" (sensitivity {told.sensitivity:.2f})" if told.lesions else ""
         return (
             f"Reference: {told.found} of {told.lesions} lesions found{share}, {told.false} false; "
-            f"{told.reference_load_ml:.2f} mL there. Dice {told.dice:.3f}."
+            f"{told.reference_load_ml:.2f} mL there. Dice {told.dice:.3f}. {self.note}".rstrip()
         )
 
 
@@ -114,7 +118,12 @@ def contents(layers: Sequence[Labels]) -> tuple[str, ...]:
 
 
 def list_lesions(
-    layer: Labels, table: LabelTable, indices: Sequence[int], minimum_mm3: float, reference: Labels | None = None
+    layer: Labels,
+    table: LabelTable,
+    indices: Sequence[int],
+    minimum_mm3: float,
+    reference: Labels | None = None,
+    scans: Sequence[references.Scan] = (),
 ) -> Steps[Listing]:
     """List the lesions of a layer, and compare them with those of a reference.
 
@@ -129,18 +138,22 @@ def list_lesions(
         Smaller objects are left out on both sides.
     reference : napari.layers.Labels, optional
         Its lesions are those that its names tell, else its only class.
+    scans : sequence of references.Scan
+        Those of the viewer: they tell whether the reference belongs to a scan that was moved by hand.
 
     Raises
     ------
     MedzooError
-        If the layers lie on different grids, or the reference has no lesion class.
+        If the layers lie on different grids, the reference has no lesion class, or as `references.take_along`.
     """
     layers = [layer] if reference is None else [layer, reference]
     yield Progress("Listing lesions", 0, len(layers))
     content = contents(layers)  # first: what is painted from now on counts as a change
     ours = _still(segmentation_from_layer(layer, table))
     theirs = None if reference is None else _still(segmentation_from_layer(reference))
+    note = ""
     if reference is not None and theirs is not None:
+        theirs, note = references.take_along(ours, theirs, references.files_of(layer, reference), scans)
         require_same_grid(ours.grid, theirs.grid, f"'{layer.name}'", f"the reference '{reference.name}'")
     color = table[indices[0]].color
     found = find_lesions(ours, indices, minimum_mm3)
@@ -163,7 +176,7 @@ def list_lesions(
     verdicts |= {one.number: MISSED for one in missed}
     # A missed lesion holds no voxel of ours, so that the two never meet.
     shown = _as_labels(numbers + renumbered[expected_numbers], (*found.lesions, *missed), ours, color)
-    return Listing(found, missed, shown, verdicts, agreement, content)
+    return Listing(found, missed, shown, verdicts, agreement, content, note)
 
 
 def write_listing(listing: Listing, path: Path) -> Steps[Path]:

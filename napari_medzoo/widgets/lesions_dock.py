@@ -15,6 +15,7 @@ from napari_medzoo.io import stem_of
 from napari_medzoo.labels import LabelTable
 from napari_medzoo.lesions import MINIMUM_MM3
 from napari_medzoo.state import busy_problem
+from napari_medzoo.widgets.alignment.references import scans_of
 from napari_medzoo.widgets.dock_body import DockBody
 from napari_medzoo.widgets.label_names import table_of
 from napari_medzoo.widgets.layers import file_of
@@ -129,7 +130,8 @@ class LesionsDock(DockBody):
         for widget in (self.text, self.summary, self.agreement):
             self.column.addWidget(widget)
         self.column.addWidget(self.table, 1)
-        self.column.addLayout(row((self.mark, 1), self.copy, self.store))
+        self.column.addWidget(self.mark)
+        self.column.addLayout(row(self.copy, self.store))
 
     # The labels
 
@@ -184,7 +186,8 @@ class LesionsDock(DockBody):
             return
         self._wanted = False
         layers = [layer] if reference is None else [layer, reference]
-        steps = list_lesions(layer, self._table, self._indices(), self.minimum.value(), reference)
+        scans = scans_of(self.viewer.layers)
+        steps = list_lesions(layer, self._table, self._indices(), self.minimum.value(), reference, scans)
         self.jobs.start("Listing lesions", steps, lambda listing: self._listed(listing, layers))
 
     def _want(self) -> None:

@@ -21,6 +21,7 @@ from napari_medzoo.state import Slot, State
 from napari_medzoo.study import FileInfo, Study
 from napari_medzoo.widgets import layers as adapter
 from napari_medzoo.widgets import tasks, view
+from napari_medzoo.widgets.alignment import references
 from napari_medzoo.widgets.alignment import study as alignment
 from napari_medzoo.widgets.alignment.placing import PLACINGS, is_scan
 from napari_medzoo.widgets.asking import ask_files, ask_folder, ask_labels_file
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     import napari
 
     from napari_medzoo.error_maps import Place
+    from napari_medzoo.evaluate import EvaluationReport
     from napari_medzoo.preprocess import Prepared
 
 
@@ -60,7 +62,7 @@ class MedzooPanel(PanelViews):
         super().__init__()
         self.viewer = napari_viewer
         self.shown = Shown(napari_viewer)
-        self._scored: tuple[Segmentation, Segmentation | Path, str, str] | None = None  # what the report is of
+        self._scored: tuple[Segmentation, Segmentation, str, str] | None = None  # what the report is of
         chosen = follow()
         self.state = State(device=chosen.device)
         self.jobs = Jobs(self.state)
@@ -237,8 +239,14 @@ class MedzooPanel(PanelViews):
         except MedzooError as error:
             show_error(str(error))
             return
-        self._scored = (predicted, known, numbering, reference_numbering)
-        self.jobs.start("Scoring", tasks.score(*self._scored), lambda report: setattr(self.state, "report", report))
+        files, scans = references.files_of(prediction, reference), references.scans_of(self.viewer.layers)
+        steps = references.score(predicted, known, numbering, reference_numbering, files, scans)
+
+        def done(result: tuple[EvaluationReport, Segmentation]) -> None:
+            self.state.report, compared = result
+            self._scored = (predicted, compared, numbering, reference_numbering)
+
+        self.jobs.start("Scoring", steps, done)
 
     def go_to_worst(self, index: int) -> None:
         """Move every view to where the labels differ most from the reference, in one class of the table."""

@@ -14,6 +14,7 @@ from napari_medzoo.errors import MedzooError
 from napari_medzoo.slice_scores import SliceScores, plane_axis
 from napari_medzoo.state import busy_problem
 from napari_medzoo.widgets import label_display, view
+from napari_medzoo.widgets.alignment.references import scans_of
 from napari_medzoo.widgets.dock_body import DockBody
 from napari_medzoo.widgets.parts import button, note, row
 from napari_medzoo.widgets.scoring.background import Newest
@@ -107,7 +108,8 @@ class ScoringDock(DockBody):
         """Score the chosen pair."""
         if self.form.complete and not busy_problem(self.state):
             self.newest.forget()
-            self.jobs.start("Scoring", score_layers(*self.form.chosen()), self._show)
+            steps = score_layers(*self.form.chosen(), scans_of(self.viewer.layers))
+            self.jobs.start("Scoring", steps, self._show)
 
     def _show(self, scored: Scored) -> None:
         self.scored = scored

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from napari_medzoo.live_scores import LiveScores
 from napari_medzoo.progress import Progress, Steps
 from napari_medzoo.widgets import label_display, tasks
 from napari_medzoo.widgets import layers as adapter
+from napari_medzoo.widgets.alignment import references
 from napari_medzoo.widgets.label_names import table_of
 
 if TYPE_CHECKING:
@@ -67,20 +69,25 @@ NOWHERE = -1
 
 
 def score_layers(
-    prediction: Labels, reference: Labels, numbering: str = "", reference_numbering: str = ""
+    prediction: Labels,
+    reference: Labels,
+    numbering: str = "",
+    reference_numbering: str = "",
+    scans: Sequence[references.Scan] = (),
 ) -> Steps[Scored]:
     """Score two layers as the panel does, and get ready to follow edits of the first.
 
     Raises
     ------
     MedzooError
-        As `napari_medzoo.widgets.tasks.score`.
+        As `napari_medzoo.widgets.alignment.references.score`, which also says what `scans` are.
     """
     ours = adapter.segmentation_from_layer(prediction)
     theirs = adapter.segmentation_from_layer(reference)
     # Painting goes on while this is computed in another thread: all of it must see the same labels.
     ours = replace(ours, data=ours.data.copy(order="K"))
-    report = yield from tasks.score(ours, theirs, numbering, reference_numbering)
+    files = references.files_of(prediction, reference)
+    report, theirs = yield from references.score(ours, theirs, numbering, reference_numbering, files, scans)
     yield Progress("Comparing")
     ours, theirs = tasks.numbered(ours, numbering), tasks.numbered(theirs, reference_numbering)
     return Scored(prediction, reference, report, LiveScores(ours, theirs), as_named=not numbering)
