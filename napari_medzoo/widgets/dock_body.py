@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qtpy.QtCore import QSize
 from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
 from napari_medzoo.state import State
@@ -14,8 +15,9 @@ from napari_medzoo.widgets.ties import Ties
 if TYPE_CHECKING:
     import napari
 
-WIDTH = 400
-"""Pixels that a dock takes at least: a screen of 1920, at 200 %, has no more beside napari's own docks."""
+WIDTH, LEAST_WIDTH = 400, 340
+"""Pixels that a dock takes where there is room, and at least: a screen of 1920 pixels, at 200 %, has no more of its 960
+beside napari's own docks and the views."""
 
 
 class DockBody(QScrollArea):
@@ -49,6 +51,10 @@ class DockBody(QScrollArea):
         self.setWidget(content)
         self.setWidgetResizable(True)
         self.setFrameShape(QFrame.Shape.NoFrame)
-        self.setMinimumWidth(WIDTH)
+        self.setMinimumWidth(LEAST_WIDTH)
         self.ties.at_last(self.jobs.cancel)
         self.ties.end_with(self)
+
+    def sizeHint(self) -> QSize:
+        """As wide as is comfortable."""
+        return QSize(WIDTH, super().sizeHint().height())

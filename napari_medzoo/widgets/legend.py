@@ -113,9 +113,9 @@ class LabelLegend(DockBody):
         self.load = button("Import…", "FreeSurfer, ITK-SNAP, BIDS or nnU-Net names and colours", self._ask_import)
         self.store = button("Export…", "The names and colours as a file", self._ask_export)
         self.column.addLayout(row(QLabel("Labels"), (self.layers.native, 1)))
-        self.column.addWidget(self.filter)
+        self.column.addLayout(row((self.filter, 1), self.present))
         self.column.addWidget(self.table, 1)
-        self.column.addLayout(row(self.all, self.none, self.present, QLabel("Outline"), self.contour))
+        self.column.addLayout(row(self.all, self.none, QLabel("Outline"), (self.contour, 1)))
         self.column.addLayout(row(self.safe, self.load, self.store))
 
     # The layer

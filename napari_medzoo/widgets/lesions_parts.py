@@ -40,6 +40,9 @@ PAUSE_MS = 400
 MARKS = "lesions one by one"
 """Name of the layer that outlines the chosen lesion."""
 
+LEAST_COLUMN, CELL_MARGIN = 32, 14
+"""Pixels of a column, and of what stays empty in it."""
+
 EDGE = 0.1
 """Of a view's width and height: what lies nearer to its edge is brought into its middle."""
 
@@ -54,9 +57,13 @@ class LesionTable(FigureTable):
     """A row for every lesion; choosing one, by mouse or keys, emits ``row_chosen`` with its number."""
 
     def __init__(self) -> None:
-        super().__init__(HEADINGS, shade=lambda column, value: COLORS.get(value) if column == VERDICT else None)
+        super().__init__(HEADINGS, True, lambda column, value: COLORS.get(value) if column == VERDICT else None)
         self.setToolTip(TABLE_TIP)
-        self.horizontalHeader().setSectionResizeMode(REGION, QHeaderView.ResizeMode.ResizeToContents)
+        # Eight columns side by side in a dock: the unit stands below the word.
+        self.setHorizontalHeaderLabels([heading.replace(" ", "\n") for heading in HEADINGS])
+        self.horizontalHeader().setMinimumSectionSize(LEAST_COLUMN)
+        for column in set(range(len(HEADINGS))) - {REGION}:
+            self.horizontalHeader().setSectionResizeMode(column, QHeaderView.ResizeMode.Interactive)
         self.currentCellChanged.connect(self._moved)
         self.show_listing(None)
 
@@ -67,7 +74,10 @@ class LesionTable(FigureTable):
         with QSignalBlocker(self):
             self.show_rows([_row_of(one, verdicts.get(one.number)) for one in lesions])
             self.setCurrentCell(-1, -1)
-        self.setColumnHidden(REGION, all(one.region == "unknown" for one in lesions))
+        self._fit_columns()
+        unknown = all(one.region == "unknown" for one in lesions)
+        self.setColumnHidden(REGION, unknown)
+        self.horizontalHeader().setStretchLastSection(unknown)  # else the regions get what the figures leave
         self.setColumnHidden(VERDICT, not verdicts)
 
     @property
@@ -80,6 +90,14 @@ class LesionTable(FigureTable):
         if count := self.rowCount():
             start = self.currentRow() if self.currentRow() >= 0 else (-1 if rows > 0 else count)
             self.setCurrentCell(min(max(start + rows, 0), count - 1), 0)
+
+    def _fit_columns(self) -> None:
+        # Qt would make each as wide as its heading in one line.
+        letters = self.horizontalHeader().fontMetrics()
+        for column, heading in enumerate(HEADINGS):
+            cells = (self.item(row, column).text() for row in range(self.rowCount()))
+            widest = max(letters.horizontalAdvance(text) for text in (*heading.split(), *cells))
+            self.setColumnWidth(column, widest + CELL_MARGIN)
 
     def _moved(self, row: int, column: int, former_row: int, former_column: int) -> None:
         if row >= 0 and row != former_row:

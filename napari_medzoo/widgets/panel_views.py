@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtWidgets import QLabel, QScrollArea, QVBoxLayout, QWidget
 
 from napari_medzoo.state import State
 from napari_medzoo.widgets.asking import paths_of
+from napari_medzoo.widgets.dock_body import LEAST_WIDTH
 from napari_medzoo.widgets.parts import Fold
 from napari_medzoo.widgets.result_views import ResultView, ScoreView
 from napari_medzoo.widgets.views import DockView, ModelView, PlaneView, PrepareView, RunView, StudyView
 
 RESEARCH_ONLY = "Research use only, not for diagnosis"
+
+WIDTH = 420
+"""Pixels that the panel takes where there is room."""
 
 
 class PanelViews(QWidget):
@@ -32,6 +36,10 @@ class PanelViews(QWidget):
         for widget in self._views:
             if field is None or field in widget.fields:
                 widget.refresh(state)
+
+    def sizeHint(self) -> QSize:
+        """As wide as is comfortable."""
+        return QSize(WIDTH, super().sizeHint().height())
 
     def dragEnterEvent(self, event: Any) -> None:
         """Local files and folders may be dropped here."""
@@ -72,4 +80,4 @@ class PanelViews(QWidget):
         layout.addWidget(self.scroll, 1)
         layout.addWidget(self.run_view)
         layout.addWidget(self.banner)
-        self.setMinimumWidth(420)
+        self.setMinimumWidth(LEAST_WIDTH)

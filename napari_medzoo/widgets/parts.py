@@ -78,9 +78,14 @@ class Fold(QWidget):
 def choice(label: str = "", choices: Any = (), letters: int = 6, tip: str = "") -> ComboBox:
     """A combo box that shortens entries of more than `letters` instead of widening the panel."""
     combo = ComboBox(label=label, choices=choices, tooltip=tip)
-    combo.native.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-    combo.native.setMinimumContentsLength(letters)
+    shorten(combo.native, letters)
     return combo
+
+
+def shorten(combo: QComboBox, letters: int) -> None:
+    """Let a combo box become as narrow as so many letters, however long its entries are."""
+    combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    combo.setMinimumContentsLength(letters)
 
 
 def offer(combo: ComboBox, choices: list[tuple[str, Any]], value: Any) -> None:

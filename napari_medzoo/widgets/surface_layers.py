@@ -77,6 +77,7 @@ class Scene:
 
     In 3D surfaces are seen, and scans and labels are not, because their projections would cover them; in 2D it is the
     other way round, because napari slices a surface slowly. What the person switches on or off is remembered for each.
+    When the last surface is removed, in whatever way, the scans and labels that it hid come back.
 
     Parameters
     ----------
@@ -87,10 +88,11 @@ class Scene:
         self.viewer = viewer
         self._plane: tuple[Any, Any] | None = None
         self._shown = viewer.dims.ndisplay
-        self._turning = False
+        self._turning = self._replacing = False
         self._events = (viewer.dims.events.ndisplay, viewer.dims.events.order)
         for event in self._events:
             event.connect(self._turned, position="last")  # napari fits the view itself when it changes
+        viewer.layers.events.removed.connect(self._removed)
 
     def surfaces(self) -> list[Surface]:
         """The layers of this module that are in the viewer."""
@@ -103,26 +105,33 @@ class Scene:
                 if isinstance(layer, Image | Labels) and SEEN not in layer.metadata:
                     layer.metadata[SEEN] = {2: layer.visible}
                     layer.visible = False
-        new = self.viewer.dims.ndisplay != 3 or tuple(self.viewer.dims.order) != ORDER_3D
         self.viewer.dims.ndisplay = 3
         self._turned()
-        if new:
-            self._come_near()
+
+    def clear(self) -> None:
+        """Remove the surfaces because others take their place: scans and labels stay as they are."""
+        self._replacing = True
+        try:
+            for layer in self.surfaces():
+                self.viewer.layers.remove(layer)
+        finally:
+            self._replacing = False
 
     def close(self) -> None:
         """Follow the viewer no more."""
         for event in self._events:
             event.disconnect(self._turned)
+        self.viewer.layers.events.removed.disconnect(self._removed)
 
     def _turned(self, event: Any = None) -> None:
         if self._turning:
             return
         before, self._shown = self._shown, self.viewer.dims.ndisplay
-        if self.viewer.dims.ndim != 3 or not self.surfaces():
+        if self.viewer.dims.ndim != 3:
             return
         self._turning = True
         try:
-            if before != self._shown:
+            if before != self._shown and self.surfaces():
                 self._swap(before)
             self._order(before)
         finally:
@@ -131,21 +140,23 @@ class Scene:
     def _order(self, before: int) -> None:
         dims, camera = self.viewer.dims, self.viewer.scene.camera
         ours = tuple(dims.order) == ORDER_3D
-        if self._shown == 3 and (before != 3 or not ours):
+        if self._shown == 3 and self.surfaces() and (before != 3 or not ours):
             self._plane = self._plane if ours else (dims.order, camera.orientation)
             show_head_3d(self.viewer)
         elif self._shown == 2 and before == 3 and ours and self._plane is not None:
             dims.order, camera.orientation = self._plane
             self.viewer.reset_view()
+            self._plane = self._plane if self.surfaces() else None
 
-    def _come_near(self) -> None:
-        """Fill the picture with the surfaces, where `show_head_3d` left room for whole scans."""
-        boxes = [layer.extent.world for layer in self.surfaces()]
-        low, high = np.min([box[0] for box in boxes], axis=0), np.max([box[1] for box in boxes], axis=0)
-        whole = float(np.linalg.norm(np.ptp(self.viewer.layers.extent.world, axis=0)))
-        camera = self.viewer.scene.camera
-        camera.center = tuple((low + high) / 2)
-        camera.zoom *= whole / max(float(np.linalg.norm(high - low)), 1.0)
+    def _removed(self, event: Any) -> None:
+        if SURFACE not in event.value.metadata or self._replacing or self.surfaces():
+            return
+        for layer in self.viewer.layers:
+            seen = layer.metadata.pop(SEEN, {})
+            if self.viewer.dims.ndisplay == 3:
+                layer.visible = layer.visible or seen.get(2, False)
+        if self.viewer.dims.ndisplay == 2:
+            self._plane = None
 
     def _swap(self, before: int) -> None:
         for layer in self.viewer.layers:

@@ -189,8 +189,7 @@ class SurfacesDock(DockBody):
         self.jobs.start("Making surfaces", steps, lambda meshes: self._made(meshes, layer))
 
     def _made(self, meshes: tuple[Mesh, ...], layer: Labels) -> None:
-        for old in self.scene.surfaces():
-            self.viewer.layers.remove(old)
+        self.scene.clear()
         self.meshes = meshes
         # One in each turn of the event loop: a layer takes napari a moment.
         self._pending = [(mesh, layer) for mesh in meshes]

@@ -18,7 +18,7 @@ from qtpy.QtWidgets import (
 
 from napari_medzoo.labels import Label
 from napari_medzoo.mesh_files import DEFAULT_SPACE, MESH_FORMATS
-from napari_medzoo.widgets.parts import button
+from napari_medzoo.widgets.parts import button, shorten
 
 INDEX = Qt.ItemDataRole.UserRole
 SPACES = {"LPS": "LPS (3D Slicer, ITK)", "RAS": "RAS (FreeSurfer, napari)"}
@@ -86,6 +86,8 @@ class ExportView(QWidget):
             self.space.addItem(text, space)
         self.space.setCurrentIndex(self.space.findData(DEFAULT_SPACE))
         self.space.setToolTip("Which way x and y grow in the file; it says so in its first lines")
+        for combo in (self.form, self.space):
+            shorten(combo, 12)
         self.each = QCheckBox("A file for each class")
         self.each.setToolTip("In a folder, named by class; else all classes in one file")
         self.store = button("Export…", "Write the surfaces as mesh files, in mm", self.wanted.emit)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from psygnal import SignalGroupDescriptor
 
+from napari_medzoo.widgets.framing import come_near
 from napari_medzoo.widgets.layers import KEY
 
 if TYPE_CHECKING:
@@ -123,8 +124,10 @@ def show_head_3d(viewer: ViewerModel) -> None:
     viewer.dims.order = ORDER_3D
     viewer.scene.camera.orientation = ("towards", "down", "right")
     viewer.dims.ndisplay = 3
-    viewer.reset_view()
+    viewer.scene.camera.angles = (0, 0, 0)  # only angles that change reach the canvas, which needs them now
     viewer.scene.camera.set_view_direction(view_direction=(0.55, -1.0, -0.35), up_direction=(0, 0, 1))
+    viewer.reset_view(reset_camera_angle=False)
+    come_near(viewer)
     viewer.canvas.overlays.text.visible = False
 
 

@@ -117,7 +117,8 @@ class PrepareView(QWidget):
         form = Container(widgets=list(self.switches.values()), labels=False)
         form.margins = (0, 0, 0, 0)
         self.preview = button("Preview", "Prepare now and show the result as layers", self.preview_wanted.emit)
-        self.reset = button("As the model was trained", "Back to the model's own preparation", self.reset_wanted.emit)
+        tip = "Back to the model's own preparation, as it was trained"
+        self.reset = button("As trained", tip, self.reset_wanted.emit)
         tip = "Look at how the scans lie on each other, correct it, or keep the scanner's position"
         self.judge = button("Alignment…", tip, self.judge_wanted.emit)
         self.alignment, self.timing, self.warning = note(), note(), note()
@@ -244,7 +245,7 @@ class PlaneView(QWidget):
                     lambda plane=plane: self.plane_chosen.emit(plane),
                 )
             )
-        self.convention = choice(choices=[(name.capitalize(), name) for name in CONVENTIONS], letters=12)
+        self.convention = choice(choices=[(name.capitalize(), name) for name in CONVENTIONS], letters=7)
         self.convention.tooltip = "\n".join(CONVENTIONS.values())
         self.convention.changed.connect(self.convention_chosen.emit)
         line.addWidget(self.convention.native)

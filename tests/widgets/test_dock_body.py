@@ -8,7 +8,7 @@ from napari.qt import get_stylesheet
 from qtpy.QtCore import QCoreApplication, QEvent
 
 from napari_medzoo.widgets import preferences
-from napari_medzoo.widgets.dock_body import WIDTH, DockBody
+from napari_medzoo.widgets.dock_body import LEAST_WIDTH, WIDTH, DockBody
 from napari_medzoo.widgets.docks import DOCKS, dock_class
 from napari_medzoo.widgets.ties import Ties
 
@@ -22,13 +22,25 @@ def test_a_dock_fits_into_a_low_and_narrow_window_and_scrolls_to_its_last_row(
     dock = dock_class(key)(make_napari_viewer())
     qtbot.addWidget(dock)
     dock.setStyleSheet(get_stylesheet("dark"))
-    dock.resize(WIDTH, 200)
+    dock.resize(LEAST_WIDTH, 200)
     dock.show()
     assert dock.minimumSizeHint().height() < 200
+    assert dock.width() == LEAST_WIDTH and dock.sizeHint().width() == WIDTH
     content = dock.widget()
     assert content.minimumSizeHint().width() <= dock.viewport().width(), "nothing is cut off at the right"
     dock.verticalScrollBar().setValue(dock.verticalScrollBar().maximum())
     assert content.y() + content.height() <= dock.viewport().height()
+
+
+def test_the_panel_becomes_as_narrow_as_the_docks(panel):
+    panel.setParent(None)
+    for fold in panel.folds.values():
+        fold.open()
+    panel.setStyleSheet(get_stylesheet("dark"))
+    panel.resize(LEAST_WIDTH, 400)
+    panel.show()
+    assert panel.width() == LEAST_WIDTH
+    assert panel.scroll.widget().minimumSizeHint().width() <= panel.scroll.viewport().width(), "the right is cut off"
 
 
 @pytest.mark.parametrize("key", SCROLLING)

@@ -16,12 +16,13 @@ from napari_medzoo.lesions import compare_lesions, find_lesions
 from napari_medzoo.space import Grid
 from napari_medzoo.state import State
 from napari_medzoo.widgets import menu_commands
+from napari_medzoo.widgets.dock_body import WIDTH
 from napari_medzoo.widgets.docks import open_dock
 from napari_medzoo.widgets.label_display import display_of
 from napari_medzoo.widgets.layers import segmentation_from_layer, segmentation_layer
 from napari_medzoo.widgets.lesion_tasks import FALSE, FOUND, MISSED
 from napari_medzoo.widgets.lesions_dock import NO_CLASS, NO_LABELS, STALE, LesionsDock
-from napari_medzoo.widgets.lesions_parts import EDGE, HEADINGS, MARKS, VERDICT
+from napari_medzoo.widgets.lesions_parts import EDGE, HEADINGS, MARKS, REGION, VERDICT
 from napari_medzoo.widgets.ortho.geometry import on_canvas
 from napari_medzoo.widgets.result_views import ResultView
 from tests.widgets.conftest import close_views
@@ -112,6 +113,18 @@ def test_the_table_shows_what_find_lesions_finds(opened, affine):
         assert row[5:] == [round(mm) for mm in one.centre_mm]
     assert dock.summary.text() == "3 lesions, 0.12 mL in all; 1 smaller than 3 mm³ left out."
     assert dock.table.isColumnHidden(VERDICT) and not dock.agreement.isVisible()
+
+
+def test_all_columns_stand_side_by_side_with_their_figures_whole(opened, settle):
+    dock = opened(labels("large", "middle"), mask_of(labels("middle", "small")))
+    settle(dock, lambda: setattr(dock.reference, "value", dock.viewer.layers["labels 1"]))
+    table = dock.table
+    assert not table.isColumnHidden(VERDICT) and dock.width() >= WIDTH
+    assert table.horizontalHeader().length() <= table.viewport().width(), "it scrolls sideways"
+    letters = table.fontMetrics()
+    for column in set(range(len(HEADINGS))) - {REGION}:
+        widest = max(letters.horizontalAdvance(table.item(row, column).text()) for row in range(table.rowCount()))
+        assert table.columnWidth(column) >= widest + 6, HEADINGS[column]
 
 
 @pytest.mark.parametrize("affine", GRIDS.values(), ids=GRIDS)

@@ -163,6 +163,31 @@ def test_zoom_is_shared_and_a_fitted_head_stays_fitted(viewer, views, qtbot):
     np.testing.assert_allclose(relative, relative[0])
 
 
+def test_a_slider_that_would_be_cut_off_is_hidden(viewer, views, qtbot):
+    home = views.desk.home.qt_viewer
+    wide, widest = home.dims.minimumSizeHint().width(), home.maximumWidth()
+    viewer.window.resize(1100, 600)
+    wait(qtbot, lambda: home.dims.isVisible() and home.width() >= wide)
+    home.setMaximumWidth(wide - 20)
+    wait(qtbot, lambda: not home.dims.isVisible())
+    home.setMaximumWidth(widest)
+    wait(qtbot, lambda: home.dims.isVisible())
+
+
+def test_a_small_view_in_3d_is_fitted_to_what_is_seen(viewer, views, qtbot):
+    frame = pane(views, view.THREE_D)
+    data = np.zeros(GRID.shape, np.int16)
+    data[9:12, 10:13, 3:6] = 60
+    viewer.layers["scan"].contrast_limits = (0, 60)
+    before = frame.model.scene.camera.zoom
+    viewer.layers["scan"].data = data
+    viewer.reset_view()
+    assert frame.model.scene.camera.zoom > 3 * before
+    np.testing.assert_allclose(
+        frame.model.scene.camera.center, viewer.layers["scan"].data_to_world((10, 11, 4)), atol=3
+    )
+
+
 def test_the_convention_mirrors_pictures_and_no_data(viewer, views, qtbot):
     before = viewer.layers["scan"].data.copy()
     qtbot.keyClick(views.desk.home.canvas, Qt.Key.Key_N)
@@ -186,8 +211,12 @@ def test_closing_leaves_the_window_as_it_was(viewer, views, qtbot):
     qt_viewer, models = desk.home.qt_viewer, [one.model for one in desk.panes]
     assert qt_viewer.count() == 2
     heard = len(layer.events.contour.callbacks)
+    window = views.window()
+    assert window.corner(Qt.Corner.BottomLeftCorner) == Qt.DockWidgetArea.LeftDockWidgetArea
     viewer.window.remove_dock_widget(views)
     assert views.desk is None
+    assert window.corner(Qt.Corner.BottomLeftCorner) == Qt.DockWidgetArea.BottomDockWidgetArea
+    assert not qt_viewer.dims.isHidden()
     assert qt_viewer.count() == 1
     assert qt_viewer.isVisible() and qt_viewer.widget(0).isVisible()
     assert [len(model.layers) for model in models] == [0, 0, 0]

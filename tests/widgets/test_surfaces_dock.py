@@ -125,6 +125,32 @@ def test_left_is_left_in_3d_however_the_person_gets_there(dock, qtbot):
     check()
 
 
+@BOTH
+def test_scans_come_back_when_the_last_surface_goes(dock, qtbot):
+    viewer, labels = dock.viewer, dock.viewer.layers["balls"]
+    hidden = viewer.add_labels(np.zeros((4, 4, 4), int), name="hidden", visible=False)
+    swapped = []
+    make(dock, qtbot, 1, 2)
+    labels.events.visible.connect(lambda event: swapped.append(labels.visible))
+    make(dock, qtbot, 1, 3)
+    assert not labels.visible and not swapped, "surfaces that are replaced leave scans and labels alone"
+    viewer.layers.remove("left")
+    assert not labels.visible, "one surface is left"
+    viewer.layers.remove("top")
+    assert viewer.dims.ndisplay == 3
+    assert labels.visible and not hidden.visible
+    viewer.dims.ndisplay = 2
+    assert viewer.dims.order == (1, 2, 0), "the coronal plane is back"
+    assert labels.visible and not hidden.visible
+    viewer.dims.ndisplay = 3
+    assert labels.visible, "nothing of the surfaces is remembered"
+    make(dock, qtbot, 2)
+    assert not labels.visible
+    viewer.dims.ndisplay = 2
+    viewer.layers.remove("right")
+    assert labels.visible and not hidden.visible
+
+
 def test_ticks_follow_the_legend_and_edits_are_noticed(dock, qtbot):
     layer = dock.layer
     display.show_class(layer, 2, False)

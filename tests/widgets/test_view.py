@@ -16,11 +16,11 @@ CODES = ("RAS", "LPS", "PIR")
 
 
 def marked(codes: str, direction: tuple[int, int, int]) -> Volume:
-    """A dark box of 40 mm with one bright corner block on the person's side `direction` and in the middle otherwise."""
+    """A grey box of 36 mm in air, with one bright block on the person's side `direction` and in the middle otherwise."""
     ras = np.array([[2.0, 0, 0, -19], [0, 2, 0, -19], [0, 0, 2, -19], [0, 0, 0, 1]])
     grid = Grid((20, 20, 20), ras).reoriented(codes)
     world = grid.to_world(np.argwhere(np.ones(grid.shape, bool))).reshape(*grid.shape, 3)
-    data = np.full(grid.shape, 10, np.uint8)
+    data = np.where(np.abs(world).max(axis=-1) < 18, 70, 0).astype(np.uint8)
     data[np.abs(world - 14 * np.array(direction)).max(axis=-1) < 5] = 250
     return Volume(data, grid)
 

@@ -70,8 +70,8 @@ class AlignmentDock(DockBody):
         self._offer_layers()
 
     def _build(self) -> None:
-        self.fixed = choice("Stays", tip="The scan that the other one is laid on", letters=20)
-        self.moving = choice("Is moved", tip="The scan whose position is judged", letters=20)
+        self.fixed = choice("Stays", tip="The scan that the other one is laid on", letters=14)
+        self.moving = choice("Is moved", tip="The scan whose position is judged", letters=14)
         self.compare = button("Compare", TIPS["Compare"], self.show_comparison)
         self.align = button("Align", TIPS["Align"], self.find)
         self.cancel = button("Cancel", "Stop what is running", self.jobs.cancel)

@@ -1,7 +1,8 @@
 """Where the views stand in napari's window: one large and three small, or two by two.
 
 The main viewer's canvas stays where it is. The others stand beside it in the window's centre, and in the layout two by
-two one of them stands below it; Qt's public classes are all that is used.
+two one of them stands below it; Qt's public classes are all that is used. Meanwhile the docks at the bottom leave the
+left column to napari's own docks, whose height is all that a low window has.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from napari_medzoo.errors import MedzooError
 LARGE = "One large, three small"
 SQUARE = "Two by two"
 LAYOUTS = (LARGE, SQUARE)
+
+BOTTOM_LEFT = Qt.Corner.BottomLeftCorner
 
 LEAST_LARGE, LEAST_SMALL = 150, 92
 """Pixels of width. Together they are no more than napari's own canvas wants, so that no window grows beyond a screen;
@@ -53,6 +56,8 @@ class Arrangement:
     """
 
     def __init__(self, window: QMainWindow) -> None:
+        self._window, self._corner = window, window.corner(BOTTOM_LEFT)
+        window.setCorner(BOTTOM_LEFT, Qt.DockWidgetArea.LeftDockWidgetArea)
         self._center = window.centralWidget()
         self.home: QtViewer = self._center.findChild(QtViewer)
         self._own = self.home.widget(0)
@@ -64,6 +69,10 @@ class Arrangement:
         self._column.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Ignored)
         self._box = self._center.layout()
         self._box.addWidget(self._column)
+        if not window.isMaximized():
+            # The dock was there before its corner was: it may have made the window higher than the screen.
+            window.layout().activate()
+            window.resize(window.size().boundedTo(window.screen().availableSize()))
 
     def place(self, layout: str, views: Sequence[QWidget], cover: QWidget | None) -> None:
         """Put three side views in their places, and `cover` (if any) in that of the main viewer's canvas."""
@@ -85,9 +94,15 @@ class Arrangement:
         if below:
             self.home.setSizes([1000 if widget in (self._own, cover, *below) else 0 for widget in self._children()])
 
+    def fit_slider(self) -> None:
+        """Hide napari's slice slider where it would be cut off: wheel, keys and the small views go through slices."""
+        self.home.dims.setVisible(self.home.dims.minimumSizeHint().width() <= self.home.width())
+
     def close(self) -> None:
         """Leave the window as it was; the views must have been taken out."""
+        self._window.setCorner(BOTTOM_LEFT, self._corner)
         self._own.show()
+        self.home.dims.show()
         self.home.setMinimumWidth(self._own_width)
         self._box.removeWidget(self._column)
         self._column.setParent(None)

@@ -219,6 +219,8 @@ class Desk(QObject):
 
     def _resized(self, frame: Frame) -> None:
         """Keep a head fitted that is; one that the person zoomed stays as large as it is."""
+        if frame is self.home:
+            self._arrangement.fit_slider()
         if np.isclose(frame.model.scene.camera.zoom, frame.fitted_zoom):
             self._fit_later.start(0)
 
@@ -261,6 +263,7 @@ class Desk(QObject):
             wanted = missing.pop() if pane.wanted == large else pane.wanted
             if pane.wanted != wanted or not pane.is_turned():
                 pane.show_plane(wanted)
+            pane.fit_other()
         self._linking = False
         self._cover()
         self._tell()

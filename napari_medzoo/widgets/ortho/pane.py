@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.components import ViewerModel
+from napari.layers import Surface
 from napari.qt import QtViewer
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
 from napari_medzoo.widgets import view
+from napari_medzoo.widgets.framing import come_near
 from napari_medzoo.widgets.ortho.marks import Marks
 from napari_medzoo.widgets.ortho.twins import Twins
 
@@ -54,7 +56,9 @@ class Frame:
         self.marks.update()
 
     def fitted(self) -> None:
-        """Remember that the head fits into the view now."""
+        """The view was fitted: come nearer in 3D, and remember that the head fits into the view now."""
+        if self.model.dims.ndisplay == 3:
+            come_near(self.model)
         self.fitted_zoom = self.model.scene.camera.zoom
         self.marks.update()
 
@@ -100,7 +104,7 @@ class Pane(Frame):
         # napari reads files that are dropped on a viewer into that viewer; here they would be nobody's.
         qt_viewer.setAcceptDrops(False)
         super().__init__(model, qt_viewer, main)
-        self.wanted = plane
+        self.wanted, self._surfaces = plane, False
         self.twins = Twins(main, model, straight, painted)
 
     def show_plane(self, plane: str) -> None:
@@ -125,7 +129,16 @@ class Pane(Frame):
         """Fit the head into the view."""
         if len(self.model.layers):
             self.model.reset_view(reset_camera_angle=False)
+        self._surfaces = self._shows_surfaces()
         self.fitted()
+
+    def fit_other(self) -> None:
+        """Fit a 3D view in which surfaces have taken the place of scans, or the other way round."""
+        if self.plane == view.THREE_D and self._surfaces != self._shows_surfaces():
+            self.fit()
+
+    def _shows_surfaces(self) -> bool:
+        return any(layer.visible and isinstance(layer, Surface) for layer in self.model.layers)
 
     def is_turned(self) -> bool:
         """Whether the view shows what it was asked for; not yet where the first layer has just come."""

@@ -42,9 +42,9 @@ class OrthoViews(QWidget):
         self.desk: Desk | None = None
         follow()
         self.layout_choice = choice("", LAYOUTS, 18, "How the four views stand beside each other")
-        conventions = [(text, key) for key, text in view.CONVENTIONS.items()]
+        conventions = [(key.capitalize(), key) for key in view.CONVENTIONS]
         tip = "Which way round heads are shown; the data stay as they are (key N)"
-        self.convention_choice = choice("", conventions, 14, tip)
+        self.convention_choice = choice("", conventions, 9, "\n".join([tip, *view.CONVENTIONS.values()]))
         self.crosshair_box = QCheckBox("Crosshair")
         self.crosshair_box.setToolTip("Lines through the position in every view (key H)")
         self.crosshair_box.setChecked(True)
