@@ -21,8 +21,10 @@ from napari_medzoo.study import Study, describe
 from napari_medzoo.widgets import layers as adapter
 from napari_medzoo.widgets.dock_body import DockBody
 from napari_medzoo.widgets.jobs import as_steps
+from napari_medzoo.widgets.libraries import load_torch_libraries
 from napari_medzoo.widgets.parts import button, choice, note, offer, row
 from napari_medzoo.widgets.preferences import default_model
+from napari_medzoo.widgets.tasks import free_threads
 
 if TYPE_CHECKING:
     import napari
@@ -208,6 +210,7 @@ class FeaturesDock(DockBody):
 
 
 def _parts_of(card: ModelCard) -> tuple[Sequence[NetworkLayer], Sequence[NetworkLayer]]:
+    load_torch_libraries()
     from napari_medzoo.inference.features import last_layers, layers_of
 
     layers = layers_of(card)
@@ -216,6 +219,8 @@ def _parts_of(card: ModelCard) -> tuple[Sequence[NetworkLayer], Sequence[Network
 
 def _look(study: Study, card: ModelCard, layers: tuple[str, ...], count: int, measure: str) -> Steps[Any]:
     yield Progress("Loading model")
+    load_torch_libraries()
     from napari_medzoo.inference.features import features
 
-    return (yield from features(study, card, layers=layers, count=count, measure=measure))
+    free = free_threads()
+    return (yield from features(study, card, layers=layers, count=count, measure=measure, threads=free))

@@ -20,6 +20,10 @@ from napari_medzoo.state import State
 RELEASE_CHECK_MS = 100
 """How often a cancelled run is asked whether its memory is back."""
 
+PATIENCE_MS = 400
+"""Work that ends sooner gets no line in napari's activity dock: each change of one, and the wheel that turns beside it,
+draws the whole window anew."""
+
 
 @dataclass
 class Outcome:
@@ -81,6 +85,10 @@ class Jobs:
         self._worker: GeneratorWorker | None = None
         self._cancelled = threading.Event()
         self._bar: ActivityBar | None = None
+        self._patience = QTimer()
+        self._patience.setSingleShot(True)
+        self._patience.setInterval(PATIENCE_MS)
+        self._patience.timeout.connect(self._show_bar)
         self._release = QTimer()
         self._release.setInterval(RELEASE_CHECK_MS)
         self._release.timeout.connect(self._check_release)
@@ -103,13 +111,13 @@ class Jobs:
             raise RuntimeError(f"'{work}' was started while '{self._state.work}' runs")
         self._cancelled = cancelled = threading.Event()
         self._state.work, self._state.progress = work, None
-        self._bar = ActivityBar(total=0, desc=work, cancel_callback=self.cancel)
         worker = thread_worker(drive)(steps, cancelled)
         self._worker = worker
         worker.yielded.connect(lambda step: self._stepped(worker, step))
         worker.returned.connect(lambda outcome: self._returned(worker, outcome, done))
         worker.finished.connect(lambda: self._finished(worker, steps))
         worker.start()
+        self._patience.start()
 
     def cancel(self) -> None:
         """Let go of the running job at once; what it still computes is thrown away when it comes."""
@@ -125,6 +133,19 @@ class Jobs:
         if worker is not self._worker or not step.stage:
             return
         self._state.progress = step
+        self._fill_bar(step)
+
+    def _show_bar(self) -> None:
+        worker = self._worker
+        bar = ActivityBar(total=0, desc=self._state.work, cancel_callback=self.cancel)
+        if worker is not self._worker:  # napari processes events while it makes a bar
+            bar.close()
+            return
+        self._bar = bar
+        if self._state.progress is not None:
+            self._fill_bar(self._state.progress)
+
+    def _fill_bar(self, step: Progress) -> None:
         # napari's bar processes events at every change, so that the job may have ended before the next line.
         if self._bar is not None and self._bar.total != step.total:
             self._bar.total = step.total
@@ -154,6 +175,7 @@ class Jobs:
 
     def _end(self) -> None:
         self._worker = None
+        self._patience.stop()
         if self._bar is not None:
             self._bar.close()
             self._bar = None

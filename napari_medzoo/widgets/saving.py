@@ -51,7 +51,7 @@ def saving(editing: Editing, path: Path) -> tuple[NDArray[Any], Steps[Path]]:
     Whoever runs the steps then calls ``editing.was_saved``.
     """
     snapshot, layer = editing.snapshot(), editing.layer
-    labels = with_painted(segmentation_from_layer(layer))
+    labels = segmentation_from_layer(layer)
     labels = replace(labels, data=np.array(labels.data))
     unsaved = editing.edits[editing.saved :]
     return snapshot, write_with_log(labels, path, file_of(layer), unsaved, editing.source)
@@ -65,6 +65,7 @@ def write_with_log(
     Parameters
     ----------
     labels : Segmentation
+        Nobody paints on them meanwhile; values that their table does not name get one.
     path : pathlib.Path
     like : FileInfo or None
         Of the volume whose grid the labels share.
@@ -78,7 +79,7 @@ def write_with_log(
     corrected = bool(edits or before.edits)
     if corrected:
         edit_log.keep_original(path)
-    written = tasks.write_labels(labels, path, like)
+    written = tasks.write_labels(with_painted(labels), path, like)
     if corrected:
         edit_log.add_to_log(path, edits, before)
     return written

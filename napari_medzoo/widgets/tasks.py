@@ -20,6 +20,7 @@ from napari_medzoo.preprocess.recipe import Preprocessing
 from napari_medzoo.progress import Progress, Steps
 from napari_medzoo.state import Slot
 from napari_medzoo.study import MODALITIES, FileInfo, Study
+from napari_medzoo.widgets.libraries import load_torch_libraries
 from napari_medzoo.widgets.preferences import preferences
 
 if TYPE_CHECKING:
@@ -116,10 +117,9 @@ def segment(
 ) -> Steps[Segmentation]:
     """Label the study with the model, on the grid of modality `grid`; `transforms` are not searched for."""
     yield Progress("Loading model")
+    load_torch_libraries()
     from napari_medzoo.inference import predict
-    from napari_medzoo.inference.plan import default_threads
 
-    threads = max(default_threads() - preferences().spare_threads, 1)
     return (
         yield from predict(
             study,
@@ -127,11 +127,18 @@ def segment(
             grid=grid,
             device=device,
             backend=backend,
-            threads=threads,
+            threads=free_threads(),
             prepared=prepared,
             transforms=transforms,
         )
     )
+
+
+def free_threads() -> int:
+    """Processors that a model may use: all but those that the person's preferences leave to the window."""
+    from napari_medzoo.inference.plan import default_threads
+
+    return max(default_threads() - preferences().spare_threads, 1)
 
 
 def score(

@@ -23,6 +23,7 @@ from napari_medzoo.study import Study, Volume
 from napari_medzoo.widgets import layers as adapter
 from napari_medzoo.widgets import tasks
 from napari_medzoo.widgets.dock_body import DockBody
+from napari_medzoo.widgets.libraries import load_torch_libraries
 from napari_medzoo.widgets.parts import button, choice, note, offer, row
 from napari_medzoo.widgets.preferences import default_model
 from napari_medzoo.widgets.scoring.form import NUMBERING_TIP, NUMBERINGS
@@ -61,14 +62,15 @@ def map_layer(name: str, volume: Volume) -> adapter.LayerTuple:
 def measure(scan: Volume, cards: Sequence[ModelCard], method: str) -> Steps[Uncertainty]:
     """Run the models on one scan as `method` (a key of `METHODS`) says."""
     yield Progress("Loading model")
+    load_torch_libraries()
     from napari_medzoo.inference.disagreement import augmented, between_models
     from napari_medzoo.inference.uncertainty import from_probabilities
 
     study = Study({scan.modality: scan}, name=scan.name)
     if method == MODELS:
-        return (yield from between_models(study, cards))
+        return (yield from between_models(study, cards, threads=tasks.free_threads()))
     run = from_probabilities if method == PROBABILITIES else augmented
-    return (yield from run(study, cards[0]))
+    return (yield from run(study, cards[0], threads=tasks.free_threads()))
 
 
 def reliability(

@@ -12,7 +12,8 @@ from qtpy.QtWidgets import QLabel, QProgressBar, QPushButton, QWidget
 from napari_medzoo.errors import MedzooError
 from napari_medzoo.progress import Progress
 from napari_medzoo.state import State, busy_problem
-from napari_medzoo.widgets.jobs import Jobs, as_steps
+from napari_medzoo.widgets import jobs as jobs_module
+from napari_medzoo.widgets.jobs import ActivityBar, Jobs, as_steps
 
 
 class Forward:
@@ -178,7 +179,7 @@ def test_napari_lists_the_job_among_its_activities_until_it_ends(make_napari_vie
 
     jobs.start("Segmenting", steps(), lambda _: None)
     qtbot.waitUntil(forward.entered.is_set)
-    qtbot.waitUntil(lambda: state.progress is not None)
+    qtbot.waitUntil(lambda: any(bar.maximum() for bar in activity_bars(window)))
     (bar,) = activity_bars(window)
     row = bar.parentWidget()
     assert (bar.value(), bar.maximum()) == (1, 2)
@@ -189,3 +190,22 @@ def test_napari_lists_the_job_among_its_activities_until_it_ends(make_napari_vie
     forward.let_go.set()
     qtbot.waitUntil(lambda: not state.work)
     qtbot.waitUntil(lambda: not activity_bars(window))
+
+
+def test_work_that_is_done_in_a_moment_has_no_activity_that_would_draw_the_window_again(
+    jobs, state, qtbot, monkeypatch
+):
+    def recorded(**given):
+        made.append(given["desc"])
+        return ActivityBar(**given)
+
+    made: list[str] = []
+    monkeypatch.setattr(jobs_module, "ActivityBar", recorded)
+    jobs.start("Reading", as_steps(lambda: None), lambda _: None)
+    qtbot.waitUntil(lambda: not state.work)
+    forward = Forward()
+    jobs.start("Segmenting", forward.steps(), lambda _: None)
+    qtbot.waitUntil(lambda: bool(made))
+    assert made == ["Segmenting"]
+    forward.let_go.set()
+    qtbot.waitUntil(lambda: not state.work)

@@ -8,13 +8,22 @@ from napari.layers import Image, Labels
 
 from napari_medzoo.calibration import calibrate
 from napari_medzoo.cards import find_cards
+from napari_medzoo.inference import start
+from napari_medzoo.inference.plan import make_plan
 from napari_medzoo.inference.uncertainty import from_probabilities
 from napari_medzoo.io import read_volume
 from napari_medzoo.labels import Segmentation
 from napari_medzoo.progress import run
 from napari_medzoo.study import Study
 from napari_medzoo.widgets.layers import segmentation_layer, volume_from_layer, volume_layer
-from napari_medzoo.widgets.uncertainty import CHANGES, MODELS, PROBABILITIES, UncertaintyDock, unsure_colormap
+from napari_medzoo.widgets.uncertainty import (
+    CHANGES,
+    MODELS,
+    PROBABILITIES,
+    UncertaintyDock,
+    measure,
+    unsure_colormap,
+)
 from tests.widgets.conftest import make_card
 
 
@@ -106,3 +115,16 @@ def test_what_is_certain_is_clear_and_brightness_only_grows():
     luminance = colors[:, :3] @ (0.2126, 0.7152, 0.0722)
     assert (np.diff(luminance) >= -1e-3).all()
     np.testing.assert_allclose(unsure_colormap(certain_is_one=True).map(np.linspace(1, 0, 50)), colors, atol=0.02)
+
+
+@pytest.mark.parametrize("method", [PROBABILITIES, CHANGES, MODELS])
+def test_the_models_leave_the_window_a_processor(tiny_card, t1w, monkeypatch, method):
+    def planned(*given, **named):
+        plans.append(make_plan(*given, **named))
+        return plans[-1]
+
+    plans = []
+    monkeypatch.setattr(start, "make_plan", planned)
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")  # as many processors as there shall be
+    run(measure(read_volume(t1w, "t1w"), [tiny_card] * (2 if method == MODELS else 1), method))
+    assert plans and {plan.threads for plan in plans} == {2}
