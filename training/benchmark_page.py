@@ -48,7 +48,8 @@ def protocol(benchmark: Benchmark, rows: Sequence[Row]) -> str:
     machines = sorted({f"{one.training.device}, {one.training.threads} thread(s)" for r in rows for one in r.outcomes})
     done = {frozenset((one.fold, one.seed) for one in row.outcomes) for row in rows}
     lines = [
-        f"**Held out**: {_held_out(benchmark, rows, folds)}; no weights were chosen on them. {_numbers('Seed', seeds)}.",
+        f"**Held out**: {_held_out(benchmark, rows, folds)}; no weights were chosen on them. "
+        f"{_numbers('Seed', seeds)}.",
         f"**Budget**: {benchmark.output_voxels / 1e6:.1f} million voxels of output for every network, that is "
         f"{patches} patches of {_size(benchmark.patch)}, {benchmark.batch} a step, the same patches for all.",
         f"**Training**: {benchmark.optimiser.name}, rate {benchmark.learning_rate:g} falling to "

@@ -16,7 +16,7 @@ CODES = ("RAS", "LPS", "PIR")
 
 
 def marked(codes: str, direction: tuple[int, int, int]) -> Volume:
-    """A grey box of 36 mm in air, with one bright block on the person's side `direction` and in the middle otherwise."""
+    """A grey box of 36 mm in air, one block of it bright: on the person's side `direction`, in the middle otherwise."""
     ras = np.array([[2.0, 0, 0, -19], [0, 2, 0, -19], [0, 0, 2, -19], [0, 0, 0, 1]])
     grid = Grid((20, 20, 20), ras).reoriented(codes)
     world = grid.to_world(np.argwhere(np.ones(grid.shape, bool))).reshape(*grid.shape, 3)
