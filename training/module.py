@@ -20,7 +20,7 @@ from .config import Recipe
 from .data import Data
 from .export import card_of
 from .losses import check_terms, deep_supervision, total_loss
-from .optimisers import learning_rate, make_optimiser
+from .optimisers import check_optimiser, learning_rate, make_optimiser
 
 DICE = "dice"
 """Name of the figure that validation monitors: mean hard Dice of the foreground classes, 0–1."""
@@ -70,7 +70,7 @@ class Training(pl.LightningModule):
                     f"'{recipe.architecture}' takes them; choose another for every stage."
                 )
         card_of(recipe, network)  # refuses what could not be validated or exported before anything runs
-        learning_rate(recipe.optimiser, recipe.stages[0], 0)  # refuses an unknown schedule before anything runs
+        check_optimiser(recipe.optimiser)
         self.recipe = recipe
         self.network = network.train()
         self.class_dice: np.ndarray[Any, np.dtype[np.float64]] | None = None

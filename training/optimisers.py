@@ -56,6 +56,12 @@ OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
 """``f(module, lr, **settings)``."""
 
 
+def check_optimiser(choice: Optimiser) -> None:
+    """Raise a `MedzooError` for an unknown optimiser, setting or schedule, before a training begins."""
+    check_choice("optimiser", choice.name, OPTIMISERS, choice.settings, given=2)
+    check_choice("schedule", choice.schedule, SCHEDULES)
+
+
 def make_optimiser(choice: Optimiser, module: nn.Module, lr: float) -> torch.optim.Optimizer:
     """The recipe's optimiser of `module`'s parameters that need a gradient.
 
@@ -64,8 +70,7 @@ def make_optimiser(choice: Optimiser, module: nn.Module, lr: float) -> torch.opt
     MedzooError
         For an unknown optimiser, setting or schedule.
     """
-    check_choice("optimiser", choice.name, OPTIMISERS, choice.settings, given=2)
-    check_choice("schedule", choice.schedule, SCHEDULES)
+    check_optimiser(choice)
     return OPTIMISERS[choice.name](module, lr, **choice.settings)
 
 
