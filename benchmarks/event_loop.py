@@ -114,9 +114,9 @@ class Pulse:
         for event in (viewer.layers.events.inserting, viewer.layers.events.removing):
             event.connect(self._layers_change)
 
-    def during(self, name: str, start: Callable[[], object], idle: Callable[[], bool]) -> Gaps:
-        """Call `start` in the event loop and watch it until everything is `idle` and drawn."""
-        self._gaps, self._idle, self._ended = Gaps(name), idle, 0.0
+    def during(self, name: str, start: Callable[[], object], idle: Callable[[], bool], layers: bool = False) -> Gaps:
+        """Call `start` in the event loop and watch it until everything is `idle` and drawn, `layers` still to draw."""
+        self._gaps, self._idle, self._ended, self._layers = Gaps(name), idle, 0.0, layers
         self._last = self._begin = time.perf_counter()
         self._own = time.thread_time()
         QTimer.singleShot(0, start)
@@ -127,8 +127,8 @@ class Pulse:
 
     def rest(self) -> None:
         """Let the window draw what is waiting."""
-        self._layers_change(None)
-        self.during("", lambda: None, lambda: not self._layers)
+        self._busy_until = time.perf_counter() + CALM_S
+        self.during("", lambda: None, lambda: not self._layers, layers=True)
 
     def _layers_change(self, event: Any) -> None:
         self._layers, self._busy_until = True, time.perf_counter() + CALM_S
