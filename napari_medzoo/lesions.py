@@ -132,6 +132,11 @@ class LesionAgreement:
         return self.found / self.lesions if self.lesions else math.nan
 
 
+def called_lesion(table: LabelTable) -> tuple[int, ...]:
+    """Indices of the classes whose name says lesion."""
+    return tuple(label.index for label in table.foreground if "lesion" in label.name.casefold())
+
+
 def lesion_indices(table: LabelTable) -> tuple[int, ...]:
     """The indices of a table that are lesions: those called so, else the only one there is.
 
@@ -140,7 +145,7 @@ def lesion_indices(table: LabelTable) -> tuple[int, ...]:
     MedzooError
         If the table has several labels and none is called a lesion.
     """
-    named = tuple(label.index for label in table.foreground if "lesion" in label.name.casefold())
+    named = called_lesion(table)
     if named:
         return named
     if len(table.foreground) <= 1:  # a map without a single voxel may have no label at all

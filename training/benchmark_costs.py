@@ -19,7 +19,8 @@ from napari_medzoo.inference.plan import Plan
 from napari_medzoo.progress import run
 
 from .benchmark_outcome import Costs, Inference
-from .trials import choose_device, peak_memory_bytes
+from .fit import choose_device
+from .trials import peak_memory_bytes
 
 
 class Meter(pl.Callback):

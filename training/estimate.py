@@ -14,10 +14,11 @@ from napari_medzoo.inference.plan import Plan, make_plan
 
 from .config import Recipe
 from .export import card_of
+from .fit import choose_device
 from .labelmaps import LabelMaps
 from .patches import Mixed, Source
 from .range_test import STEPS, RangeTest, range_test
-from .trials import WARMUP, choose_device, excerpt, measure, open_quietly, peak_memory_bytes
+from .trials import WARMUP, excerpt, measure, open_quietly, peak_memory_bytes
 
 BLOCKS = 3
 """Each stage is timed in so many parts, of which the median counts."""

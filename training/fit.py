@@ -45,6 +45,15 @@ class Result:
     best_dice: float | None
 
 
+def choose_device(device: str) -> str:
+    """``"auto"`` as a device that is there: CUDA, else MPS, else the CPU."""
+    if device not in ACCELERATORS:
+        raise MedzooError(f"There is no device '{device}'; choose one of: {', '.join(ACCELERATORS)}.")
+    if device != "auto":
+        return device
+    return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+
+
 def fit(
     recipe: Recipe,
     source: Callable[[], Source],
@@ -96,9 +105,7 @@ def fit(
     elif last.exists():
         raise MedzooError(f"{folder} already holds a training; continue it with 'resume' or choose another folder.")
     folder.mkdir(parents=True, exist_ok=True)
-    if device not in ACCELERATORS:
-        raise MedzooError(f"There is no device '{device}'; choose one of: {', '.join(ACCELERATORS)}.")
-    if device == "cpu" or not (torch.cuda.is_available() or torch.backends.mps.is_available()):
+    if choose_device(device) == "cpu":
         tune_malloc()
     pl.seed_everything(recipe.seed, verbose=False)
     network = build_network(recipe)

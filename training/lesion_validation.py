@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from napari_medzoo.cards import ModelCard
 from napari_medzoo.io import load_study, read_segmentation
 from napari_medzoo.labels import Label, LabelTable, Segmentation
-from napari_medzoo.lesions import compare_lesions
+from napari_medzoo.lesions import called_lesion, compare_lesions
 from napari_medzoo.study import MODALITIES, Study, describe
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def has_lesions(trial: Trial) -> bool:
 
 def labels_lesions(card: ModelCard) -> bool:
     """Whether one of a card's labels is called a lesion."""
-    return any("lesion" in label.name.casefold() for label in card.label_table.foreground)
+    return bool(called_lesion(card.label_table))
 
 
 def read_patient(data: Path, modalities: Sequence[str]) -> tuple[Study, Segmentation]:

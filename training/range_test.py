@@ -23,9 +23,10 @@ from napari_medzoo.inference.network import build_network
 from napari_medzoo.io import replacing
 
 from .config import Recipe
+from .fit import choose_device
 from .module import Training
 from .patches import Source
-from .trials import choose_device, excerpt, run_training
+from .trials import excerpt, run_training
 
 LOWEST, HIGHEST = 1e-6, 1.0
 """The rates of the first and the last step."""

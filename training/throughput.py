@@ -15,7 +15,8 @@ from typing import Any
 import torch
 
 from .config import Recipe
-from .trials import WARMUP, Block, choose_device, measure, open_quietly, peak_memory_bytes
+from .fit import choose_device
+from .trials import WARMUP, Block, measure, open_quietly, peak_memory_bytes
 
 BLOCK = 5
 """Steps of one precision before it is the other's turn."""

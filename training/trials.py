@@ -25,7 +25,7 @@ from napari_medzoo.inference.network import build_network
 
 from .config import Recipe, Stage
 from .data import Data
-from .fit import ACCELERATORS, PRECISIONS, Average, quiet, trainer_settings
+from .fit import PRECISIONS, Average, choose_device, quiet, trainer_settings
 from .module import Training
 from .patches import Source
 
@@ -74,15 +74,6 @@ def excerpt(recipe: Recipe, stage: Stage, steps: int) -> Recipe:
             "checkpoint_every": steps,
         }
     )
-
-
-def choose_device(device: str) -> str:
-    """``"auto"`` as a device that is there: CUDA, else MPS, else the CPU."""
-    if device not in ACCELERATORS:
-        raise MedzooError(f"There is no device '{device}'; choose one of: {', '.join(ACCELERATORS)}.")
-    if device != "auto":
-        return device
-    return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 def run_training(

@@ -18,6 +18,7 @@ from napari_medzoo.lesions import (
     Lesion,
     LesionAgreement,
     LesionList,
+    called_lesion,
     compare_lesions,
     find_lesions,
     lesion_mask,
@@ -99,11 +100,6 @@ class Listing:
             f"Reference: {told.found} of {told.lesions} lesions found{share}, {told.false} false; "
             f"{told.reference_load_ml:.2f} mL there. Dice {told.dice:.3f}. {self.note}".rstrip()
         )
-
-
-def called_lesion(table: LabelTable) -> tuple[int, ...]:
-    """Indices of the classes whose name says lesion."""
-    return tuple(label.index for label in table.foreground if "lesion" in label.name.casefold())
 
 
 def likely_lesions(layer: Labels) -> bool:

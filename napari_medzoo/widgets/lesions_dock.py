@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QFormLayout, QShortcut
 
 from napari_medzoo.io import stem_of
 from napari_medzoo.labels import LabelTable
-from napari_medzoo.lesions import MINIMUM_MM3
+from napari_medzoo.lesions import MINIMUM_MM3, called_lesion
 from napari_medzoo.state import busy_problem
 from napari_medzoo.widgets.alignment.references import scans_of
 from napari_medzoo.widgets.dock_body import DockBody
@@ -21,7 +21,6 @@ from napari_medzoo.widgets.label_names import table_of
 from napari_medzoo.widgets.layers import file_of
 from napari_medzoo.widgets.lesion_tasks import (
     Listing,
-    called_lesion,
     contents,
     likely_lesions,
     list_lesions,

@@ -9,8 +9,8 @@ from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from napari_medzoo import state as possible
 from napari_medzoo.inference.provenance import timing_summary
+from napari_medzoo.lesions import called_lesion
 from napari_medzoo.state import State
-from napari_medzoo.widgets.lesion_tasks import called_lesion
 from napari_medzoo.widgets.parts import button, note
 from napari_medzoo.widgets.scoring.form import PairForm, ScoreTable, score_summary
 from napari_medzoo.widgets.tables import FigureTable

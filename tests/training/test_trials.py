@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from napari_medzoo_training import trials
 from napari_medzoo_training.config import Recipe
+from napari_medzoo_training.fit import choose_device
 from napari_medzoo_training.labelmaps import LabelMaps
 from napari_medzoo_training.module import Training
 from napari_medzoo_training.overrides import override
@@ -61,7 +61,7 @@ def test_the_gradient_scale_of_fp16_is_no_others(label_maps: LabelMaps, recipe: 
 
 def test_an_unknown_device_is_refused() -> None:
     with pytest.raises(MedzooError, match="choose one of: auto, cpu"):
-        trials.choose_device("gpu")
+        choose_device("gpu")
 
 
 @pytest.mark.slow
