@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from napari_medzoo.cards import ModelCard
 from napari_medzoo.errors import MedzooError
 from napari_medzoo.inference.background import in_background, wait_for_discarded
-from napari_medzoo.inference.memory import available_memory_bytes, tune_malloc
+from napari_medzoo.inference.memory import available_memory_bytes, tune_malloc, without_collection
 from napari_medzoo.inference.network import build_network, load_network
 from napari_medzoo.inference.places import Layer, find_layers
 from napari_medzoo.inference.plan import Plan, make_plan
@@ -137,6 +137,7 @@ def features(
     ready = prepared or (yield from prepare(study, card.preprocessing, modalities))
     data = ready.stack(card.channels_for(modalities))
 
+    @without_collection()
     def start() -> tuple[TorchRunner, Plan, NDArray[np.float32], tuple[Watch, ...]]:
         plan = make_plan(card, ready.grid.shape, device=device, backend="torch", precision=precision, threads=threads)
         plan = plan.model_copy(update={"patch": fitting_patch(plan.patch, plan.padded)})

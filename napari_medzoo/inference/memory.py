@@ -1,12 +1,14 @@
-"""How much memory there is, how much a network needs, and how to keep glibc from handing it back too eagerly."""
+"""How much memory there is, how much a network needs, and when glibc and Python may look for what can be given back."""
 
 from __future__ import annotations
 
 import ctypes
+import gc
 import platform
 import sys
 import weakref
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,6 +57,25 @@ def _cache_bytes(statistics: Path, name: str) -> int:
             if key == name:
                 return int(value)
     return 0
+
+
+@contextmanager
+def without_collection() -> Iterator[None]:
+    """Load libraries and networks without stopping a window that this process has.
+
+    What an import makes stays for good, but to Python's cyclic collector it looks like garbage piling up: it would go
+    through everything that napari holds, a third of a second in which no thread can do anything. It waits, and then
+    finds all that came among the objects that have long been there.
+    """
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.unfreeze()  # into the oldest generation, without going through it
+        if collecting:
+            gc.enable()
 
 
 def tune_malloc() -> bool:

@@ -14,7 +14,7 @@ from napari_medzoo.cards import ModelCard
 from napari_medzoo.errors import MedzooError
 from napari_medzoo.inference.backends import BACKENDS, Runner
 from napari_medzoo.inference.background import in_background, wait_for_discarded
-from napari_medzoo.inference.memory import tune_malloc
+from napari_medzoo.inference.memory import tune_malloc, without_collection
 from napari_medzoo.inference.plan import Plan, choose_backend, make_plan
 from napari_medzoo.preprocess import Prepared, prepare
 from napari_medzoo.progress import Progress, Steps
@@ -94,6 +94,7 @@ def begin(
     data, shape = ready.stack(card.channels_for(modalities)), ready.grid.shape
     clock = time.perf_counter()
 
+    @without_collection()
     def start() -> tuple[Plan, Runner]:
         final = (
             plan.for_shape(shape, card.geometry)

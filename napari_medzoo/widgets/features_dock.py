@@ -21,7 +21,7 @@ from napari_medzoo.study import Study, describe
 from napari_medzoo.widgets import layers as adapter
 from napari_medzoo.widgets.dock_body import DockBody
 from napari_medzoo.widgets.jobs import as_steps
-from napari_medzoo.widgets.libraries import load_torch_libraries
+from napari_medzoo.widgets.libraries import load_torch
 from napari_medzoo.widgets.parts import button, choice, note, offer, row
 from napari_medzoo.widgets.preferences import default_model
 from napari_medzoo.widgets.tasks import free_threads
@@ -210,7 +210,7 @@ class FeaturesDock(DockBody):
 
 
 def _parts_of(card: ModelCard) -> tuple[Sequence[NetworkLayer], Sequence[NetworkLayer]]:
-    load_torch_libraries()
+    load_torch()
     from napari_medzoo.inference.features import last_layers, layers_of
 
     layers = layers_of(card)
@@ -219,7 +219,7 @@ def _parts_of(card: ModelCard) -> tuple[Sequence[NetworkLayer], Sequence[Network
 
 def _look(study: Study, card: ModelCard, layers: tuple[str, ...], count: int, measure: str) -> Steps[Any]:
     yield Progress("Loading model")
-    load_torch_libraries()
+    load_torch()
     from napari_medzoo.inference.features import features
 
     free = free_threads()

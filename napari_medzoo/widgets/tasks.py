@@ -20,7 +20,7 @@ from napari_medzoo.preprocess.recipe import Preprocessing
 from napari_medzoo.progress import Progress, Steps
 from napari_medzoo.state import Slot
 from napari_medzoo.study import MODALITIES, FileInfo, Study
-from napari_medzoo.widgets.libraries import load_torch_libraries
+from napari_medzoo.widgets.libraries import load_torch
 from napari_medzoo.widgets.preferences import preferences
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def segment(
 ) -> Steps[Segmentation]:
     """Label the study with the model, on the grid of modality `grid`; `transforms` are not searched for."""
     yield Progress("Loading model")
-    load_torch_libraries()
+    load_torch()
     from napari_medzoo.inference import predict
 
     return (

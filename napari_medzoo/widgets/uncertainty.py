@@ -23,7 +23,7 @@ from napari_medzoo.study import Study, Volume
 from napari_medzoo.widgets import layers as adapter
 from napari_medzoo.widgets import tasks
 from napari_medzoo.widgets.dock_body import DockBody
-from napari_medzoo.widgets.libraries import load_torch_libraries
+from napari_medzoo.widgets.libraries import load_torch
 from napari_medzoo.widgets.parts import button, choice, note, offer, row
 from napari_medzoo.widgets.preferences import default_model
 from napari_medzoo.widgets.scoring.form import NUMBERING_TIP, NUMBERINGS
@@ -62,7 +62,7 @@ def map_layer(name: str, volume: Volume) -> adapter.LayerTuple:
 def measure(scan: Volume, cards: Sequence[ModelCard], method: str) -> Steps[Uncertainty]:
     """Run the models on one scan as `method` (a key of `METHODS`) says."""
     yield Progress("Loading model")
-    load_torch_libraries()
+    load_torch()
     from napari_medzoo.inference.disagreement import augmented, between_models
     from napari_medzoo.inference.uncertainty import from_probabilities
 

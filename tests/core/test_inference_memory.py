@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import sys
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -10,7 +13,13 @@ import pytest
 import torch
 from torch import nn
 
-from napari_medzoo.inference.memory import _cgroup_available, activation_bytes, available_memory_bytes, tune_malloc
+from napari_medzoo.inference.memory import (
+    _cgroup_available,
+    activation_bytes,
+    available_memory_bytes,
+    tune_malloc,
+    without_collection,
+)
 
 
 def write_group(folder: Path, limit: str, used: int, cache: int) -> None:
@@ -82,3 +91,48 @@ def test_malloc_is_tuned_on_glibc() -> None:
     import platform
 
     assert tune_malloc() is (sys.platform == "linux" and platform.libc_ver()[0] == "glibc")
+
+
+class Ring:
+    """Garbage that only the cyclic collector finds."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+@pytest.fixture
+def collections() -> Iterator[list[int]]:
+    """The generations that were collected."""
+    seen: list[int] = []
+
+    def note(phase: str, info: dict[str, int]) -> None:
+        if phase == "start":
+            seen.append(info["generation"])
+
+    gc.callbacks.append(note)
+    yield seen
+    gc.callbacks.remove(note)
+
+
+def test_nothing_is_collected_while_something_loads_and_all_of_it_can_be_afterwards(collections: list[int]) -> None:
+    with without_collection():
+        rings = weakref.WeakSet(Ring() for _ in range(10_000))
+        assert len(rings) == 10_000
+        assert collections == []
+    assert gc.isenabled()
+    assert not gc.get_objects(1), "what came is among the oldest"
+    gc.collect()
+    assert len(rings) == 0
+
+
+def test_the_collector_runs_again_after_an_error_and_stays_off_where_it_was() -> None:
+    with pytest.raises(OSError, match="no such library"), without_collection():
+        raise OSError("no such library")
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        with without_collection():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
