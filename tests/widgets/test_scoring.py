@@ -180,6 +180,20 @@ def test_a_pair_that_loses_a_layer_is_forgotten(scored, settle):
     assert not scored.errors.isEnabled()
 
 
+def test_places_of_labels_that_were_moved_are_forgotten(scored, settle):
+    settle(scored, lambda: scored.choose(THALAMUS))
+    before, shift = np.array(scored.viewer.dims.point), np.eye(4)
+    shift[:3, 3] = 7, 0, -3
+    for name in ("labels", "reference"):
+        scored.viewer.layers[name].affine = shift @ scored.viewer.layers[name].affine.affine_matrix
+        assert scored.scored is None and not scored.table.values() and not scored.errors.isEnabled()
+    assert scored.summary.text() == "The labels lie elsewhere now; score them again."
+    settle(scored, scored.score.click)
+    settle(scored, lambda: scored.choose(THALAMUS))
+    steps = [dimension.step for dimension in scored.viewer.dims.range]
+    assert (np.abs(scored.viewer.dims.point - before - shift[:3, 3]) <= steps).all()
+
+
 def test_layers_on_different_grids_are_refused_in_one_sentence(dock, settle, notified, awkward_grids):
     other = Segmentation(np.ones(awkward_grids["flipped"].shape, np.uint8) * 10, awkward_grids["flipped"], ASEG)
     data, arguments, _ = segmentation_layer(other, "elsewhere")

@@ -184,7 +184,8 @@ class AlignmentDock(DockBody):
             return
         moving = self.subject.moving_layer
         self._proposed = {pair: found for pair, found in self._proposed.items() if pair[1] is not moving}
-        placing.place(moving, self.history.pose.movement(self.subject.pair.center_mm))
+        movement = self.history.pose.movement(self.subject.pair.center_mm)
+        placing.place_with_labels(moving, movement, self.viewer.layers)
         placing.PLACINGS.settled.emit(self.subject.fixed_layer, moving)
         show_info(f"'{moving.name}' lies where you accepted it; segmenting does not look for its position again.")
         self._enable()

@@ -23,7 +23,7 @@ from napari_medzoo.progress import Steps
 from napari_medzoo.space import Grid
 from napari_medzoo.study import FileInfo
 from napari_medzoo.widgets import tasks
-from napari_medzoo.widgets.alignment.placing import is_scan
+from napari_medzoo.widgets.alignment.placing import is_scan, known_movement
 from napari_medzoo.widgets.label_names import KEY
 from napari_medzoo.widgets.layers import file_of, grid_of
 
@@ -78,7 +78,7 @@ def take_along(
     MedzooError
         If the side that was not moved fits another scan as well.
     """
-    ours, theirs = _movement(files[0]), _movement(files[1])
+    ours, theirs = known_movement(files[0]), known_movement(files[1])
     if np.array_equal(ours, theirs) or _one_place(prediction.grid, reference.grid):
         return reference, ""
     header = _moved(prediction.grid, _back(ours))
@@ -125,10 +125,6 @@ def score(
     reference, note = take_along(prediction, reference, files, scans)
     report = yield from tasks.score(prediction, reference, numbering, reference_numbering)
     return (replace(report, notes=(note, *report.notes)) if note else report), reference
-
-
-def _movement(file: FileInfo | None) -> NDArray[np.float64]:
-    return np.eye(4) if file is None or file.moved is None else file.moved
 
 
 def _back(movement: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -23,6 +23,7 @@ from napari_medzoo.widgets.scoring.live import Follower, show_figures
 from napari_medzoo.widgets.scoring.matrix import MatrixView
 from napari_medzoo.widgets.scoring.pair import Scored, contour_layers, error_layer, put, score_layers
 from napari_medzoo.widgets.scoring.slices import SliceView
+from napari_medzoo.widgets.ties import Ties
 
 if TYPE_CHECKING:
     import napari
@@ -51,6 +52,7 @@ class ScoringDock(DockBody):
         self.newest = Newest(self)
         self.scored: Scored | None = None
         self.index: int | None = None
+        self._placing = Ties()
         self._build()
         self.follower = Follower(self)
         self.follower.edited.connect(self._follow)
@@ -101,6 +103,7 @@ class ScoringDock(DockBody):
         self.ties.tie(dims.point, self._moved)
         self.ties.tie(dims.order, self._plane_turned)
         self.ties.at_last(self.newest.forget)
+        self.ties.at_last(self._placing.cut)
 
     # Scoring
 
@@ -113,6 +116,9 @@ class ScoringDock(DockBody):
 
     def _show(self, scored: Scored) -> None:
         self.scored = scored
+        self._placing.cut()
+        for layer in (scored.prediction, scored.reference):
+            self._placing.tie(layer.events.affine, self._placed_anew)
         report = scored.report
         table = scored.live.confusion.table
         self.table.show_report(report, {label.index: label.color for label in table.foreground})
@@ -241,15 +247,24 @@ class ScoringDock(DockBody):
         layers = [layer for layer in self.viewer.layers if isinstance(layer, Labels)]
         self.form.offer_layers(layers)
         if self.scored is not None and not {self.scored.prediction, self.scored.reference} <= set(layers):
-            self.scored, self.index = None, None
-            self.newest.forget()
-            self.follower.follow(None)
-            self.table.show_report(None)
-            self.matrix.show_confusion(None)
-            self.slices.show_scores(None)
-            self.summary.setText("")
-            self.place.setText("")
+            self._forget()
         self._enable()
+
+    def _placed_anew(self, event: Any = None) -> None:
+        self._forget()
+        self.summary.setText("The labels lie elsewhere now; score them again.")
+        self._enable()
+
+    def _forget(self) -> None:
+        self.scored, self.index = None, None
+        self._placing.cut()
+        self.newest.forget()
+        self.follower.follow(None)
+        self.table.show_report(None)
+        self.matrix.show_confusion(None)
+        self.slices.show_scores(None)
+        self.summary.setText("")
+        self.place.setText("")
 
     def _enable(self, event: Any = None) -> None:
         busy = busy_problem(self.state)
