@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 from magicgui.widgets import ComboBox, Container, SpinBox
 from napari.layers import Image, Layer
 from napari.utils.notifications import show_error
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QListWidget, QListWidgetItem, QProgressBar
+from qtpy.QtWidgets import QProgressBar
 
 from napari_medzoo.cards import ModelCard, find_cards
 from napari_medzoo.errors import MedzooError
@@ -25,6 +24,7 @@ from napari_medzoo.widgets.libraries import load_torch
 from napari_medzoo.widgets.parts import button, choice, note, offer, row
 from napari_medzoo.widgets.preferences import default_model
 from napari_medzoo.widgets.tasks import free_threads
+from napari_medzoo.widgets.tick_list import Line, TickList
 
 if TYPE_CHECKING:
     import napari
@@ -76,8 +76,7 @@ class FeaturesDock(DockBody):
         self._form = Container(widgets=[self.card, self.count, self.measure])
         self._form.margins = (0, 0, 0, 0)
         self.list_layers = button("Choose layers…", "List the network's layers", self.show_layers)
-        self.layers = QListWidget()
-        self.layers.setToolTip(
+        self.layers = TickList(
             "Tick what shall be shown; nothing ticked: the last layers. 4 ×: voxels as coarse as four of the scan"
         )
         self.layers.hide()
@@ -160,20 +159,16 @@ class FeaturesDock(DockBody):
 
     def _listed(self, found: tuple[Sequence[NetworkLayer], Sequence[NetworkLayer]]) -> None:
         parts, last = found
-        self.layers.clear()
-        for part in reversed(parts):
-            item = QListWidgetItem(f"{part.name}: {part.channels} channels, voxels {max(part.step):g} ×")
-            item.setData(Qt.ItemDataRole.UserRole, part.name)
-            item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
-            item.setCheckState(Qt.CheckState.Checked if part in last else Qt.CheckState.Unchecked)
-            self.layers.addItem(item)
+        lines = [
+            Line(part.name, f"{part.name}: {part.channels} channels, voxels {max(part.step):g} ×")
+            for part in reversed(parts)
+        ]
+        self.layers.offer(lines, [part.name for part in last])
         self.layers.show()
 
     def ticked(self) -> tuple[str, ...]:
         """Names of the layers that are ticked; none if they were not listed."""
-        items = [self.layers.item(i) for i in range(self.layers.count())]
-        ticked = [item for item in items if item.checkState() == Qt.CheckState.Checked]
-        return tuple(item.data(Qt.ItemDataRole.UserRole) for item in ticked)
+        return tuple(self.layers.ticked())
 
     def show_features(self) -> None:
         """Run the network and show its features over the scan."""

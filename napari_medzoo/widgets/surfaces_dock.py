@@ -24,8 +24,9 @@ from napari_medzoo.widgets.ortho.straight import grid_of
 from napari_medzoo.widgets.parts import Fold, button, choice, note, offer, row
 from napari_medzoo.widgets.scoring.background import Newest
 from napari_medzoo.widgets.surface_layers import Scene, surface_layer
-from napari_medzoo.widgets.surfaces_parts import ClassList, ExportView
+from napari_medzoo.widgets.surfaces_parts import ExportView
 from napari_medzoo.widgets.surfaces_pictures import PictureView
+from napari_medzoo.widgets.tick_list import Line, TickList
 
 if TYPE_CHECKING:
     import napari
@@ -74,7 +75,8 @@ class SurfacesDock(DockBody):
     def _build(self) -> None:
         self.layers = choice("Labels", [], tip="The labels that surfaces are made of")
         self.layers.changed.connect(lambda layer: self.use(layer))
-        self.classes = ClassList()
+        self.classes = TickList("Tick the classes to show")
+        self.classes.setMinimumHeight(120)
         self.classes.ticked_changed.connect(self._refresh)
         self.all = button("All", "Tick every class", lambda: self.classes.tick(self.classes.listed()))
         self.none = button("None", "Tick no class", lambda: self.classes.tick(()))
@@ -129,7 +131,7 @@ class SurfacesDock(DockBody):
         self.layer, self._stale = layer, False
         self._listen(True)
         offer(self.layers, self._choices(), layer)
-        self.classes.offer(())
+        self.classes.offer((), ())
         if layer is not None:
             self.smoothing.setValue(default_smoothing(grid_of(layer)))
             self._count()
@@ -162,7 +164,9 @@ class SurfacesDock(DockBody):
         if layer is self.layer:
             present = [index for index in counts if index > 0]
             table = table_of(layer, present)
-            self.classes.offer([label for label in table.foreground if label.index in present])
+            found = [label for label in table.foreground if label.index in present]
+            lines = [Line(label.index, label.name, color=label.color) for label in found]
+            self.classes.offer(lines, self.classes.ticked())
 
     def tick_seen(self) -> None:
         """Tick the classes that the dock Labels shows."""

@@ -10,8 +10,7 @@ from magicgui.widgets import Container
 from napari.layers import Image, Labels, Layer
 from napari.utils.colormaps import Colormap, ensure_colormap
 from napari.utils.notifications import show_error, show_warning
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QLabel, QListWidget, QListWidgetItem
+from qtpy.QtWidgets import QLabel
 
 from napari_medzoo.calibration import Calibration, calibrate
 from napari_medzoo.cards import ModelCard, find_cards
@@ -28,6 +27,7 @@ from napari_medzoo.widgets.parts import button, choice, note, offer, row
 from napari_medzoo.widgets.preferences import default_model
 from napari_medzoo.widgets.scoring.form import NUMBERING_TIP, NUMBERINGS
 from napari_medzoo.widgets.scoring.plots import Curve, Plot
+from napari_medzoo.widgets.tick_list import Line, TickList
 
 if TYPE_CHECKING:
     import napari
@@ -118,10 +118,9 @@ class UncertaintyDock(DockBody):
         self.method.tooltip = "\n".join(f"{name}: {words}" for name, words in METHODS.items())
         form = Container(widgets=[self.scan, self.method])
         form.margins = (0, 0, 0, 0)
-        self.models = QListWidget()
+        self.models = TickList("Tick the model whose uncertainty is shown; two or more to compare them")
         self.models.setMaximumHeight(110)
-        self.models.setToolTip("Tick the model whose uncertainty is shown; two or more to compare them")
-        self.models.itemChanged.connect(self._enable)
+        self.models.ticked_changed.connect(self._enable)
         self.run = button("Show uncertainty", "Run in the background and add the maps as layers", self.run_method)
         self.cancel = button("Cancel", "Stop what is running", self.jobs.cancel)
         self.text = note()
@@ -143,25 +142,17 @@ class UncertaintyDock(DockBody):
             box.changed.connect(self._enable)
 
     def _list_models(self) -> None:
-        chosen = default_model(self.state.cards)
-        for name, card in self.state.cards.items():
-            item = QListWidgetItem(f"{name}: {card.title}")
-            item.setData(Qt.ItemDataRole.UserRole, name)
-            item.setToolTip(card.description)
-            item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
-            item.setCheckState(Qt.CheckState.Checked if name == chosen else Qt.CheckState.Unchecked)
-            self.models.addItem(item)
+        cards = self.state.cards
+        lines = [Line(name, f"{name}: {card.title}", card.description) for name, card in cards.items()]
+        self.models.offer(lines, (default_model(cards),))
 
     def choose_models(self, *names: str) -> None:
         """Tick these models and no other."""
-        for item in self._items():
-            wanted = item.data(Qt.ItemDataRole.UserRole) in names
-            item.setCheckState(Qt.CheckState.Checked if wanted else Qt.CheckState.Unchecked)
+        self.models.tick(names)
 
     def chosen_cards(self) -> list[ModelCard]:
         """The ticked models, in the order of the list."""
-        ticked = [item for item in self._items() if item.checkState() == Qt.CheckState.Checked]
-        return [self.state.cards[item.data(Qt.ItemDataRole.UserRole)] for item in ticked]
+        return [self.state.cards[name] for name in self.models.ticked()]
 
     def run_method(self) -> None:
         """Run the chosen method on the chosen scan."""
@@ -265,6 +256,3 @@ class UncertaintyDock(DockBody):
         offer(self.scan, images, self.scan.value)
         offer(self.reference, [("choose a layer", None), *labels], self.reference.value)
         self._enable()
-
-    def _items(self) -> list[QListWidgetItem]:
-        return [self.models.item(i) for i in range(self.models.count())]
