@@ -27,6 +27,7 @@ class Contestant(Settings):
     architecture: str | None = Field(None, description="Key of `models.ARCHITECTURES`; the name where it is left out.")
     settings: Mapping[str, Any] = Field(default_factory=dict, description="Of the network's constructor.")
     precision: Literal["32", "bf16", "fp16"] | None = Field(None, description="Instead of the protocol's.")
+    changes: tuple[str, ...] = Field((), description="Other departures from the protocol, as ``--set`` takes them.")
     same_as: str | None = Field(
         None, description="Another row that is the same function with this protocol's modalities; it is not trained."
     )
@@ -36,7 +37,7 @@ class Contestant(Settings):
 
     @model_validator(mode="after")
     def _reasoned(self) -> Self:
-        if (self.precision or self.same_as) and not self.reason:
+        if (self.precision or self.changes or self.same_as) and not self.reason:
             raise ValueError(f"network '{self.name}' departs from the protocol; give the 'reason'")
         return self
 
@@ -161,7 +162,7 @@ class Benchmark(Settings):
             "validate_every": None,  # nothing is chosen on the way: the last weights of every network are scored
             "patience": None,
         }
-        return base.model_copy(update=changes)
+        return override(base.model_copy(update=changes), network.changes)
 
 
 def read_benchmark(path: Path) -> Benchmark:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from .benchmark_config import Benchmark
+from .benchmark_config import Benchmark, Contestant
 from .lesion_validation import TITLE
 
 if TYPE_CHECKING:
@@ -174,14 +174,14 @@ def notes(benchmark: Benchmark, rows: Sequence[Row]) -> list[str]:
     for network in benchmark.networks:
         if network.same_as:
             shared.setdefault(f"{network.same_as}\n{network.reason}", []).append(network.name)
-        elif network.precision:
-            departures.setdefault(f"{network.precision}\n{network.reason}", []).append(network.name)
+        elif network.precision or network.changes:
+            departures.setdefault(f"{_departure(benchmark, network)}\n{network.reason}", []).append(network.name)
     for key, names in shared.items():
         other, reason = key.split("\n")
         lines.append(f"{_codes(names)}: the same function as `{other}` here, which was trained once. {reason}")
     for key, names in departures.items():
-        precision, reason = key.split("\n")
-        lines.append(f"{_codes(names)}: trained in precision {precision} instead of {benchmark.precision}. {reason}")
+        departure, reason = key.split("\n")
+        lines.append(f"{_codes(names)}: trained {departure}. {reason}")
     behind = [row.network.name for row in rows if benchmark.enough and row.dice < benchmark.enough]
     if behind:
         lines.append(f"Below a mean Dice of {benchmark.enough:.2f}: {_codes(behind)}.")
@@ -190,6 +190,11 @@ def notes(benchmark: Benchmark, rows: Sequence[Row]) -> list[str]:
     if missing:
         lines.append(f"Not trained yet: {_codes(missing)}.")
     return lines
+
+
+def _departure(benchmark: Benchmark, network: Contestant) -> str:
+    words = [f"in precision {network.precision} instead of {benchmark.precision}"] if network.precision else []
+    return " and ".join([*words, *([f"with {_codes(network.changes)}"] if network.changes else [])])
 
 
 def weights(benchmark: Benchmark, rows: Sequence[Row], cards: Mapping[str, float]) -> str:

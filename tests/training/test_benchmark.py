@@ -53,7 +53,14 @@ PROTOCOL: dict[str, Any] = {
         {"name": "tiny", "architecture": "strided_unet", "settings": {"widths": [4, 8]}},
         {"name": "twin", "same_as": "tiny", "reason": "It is the same."},
         {"name": "wrong", "architecture": "strided_unet", "settings": {"width": 4}},
-        {"name": "large", "architecture": "strided_unet", "settings": {"widths": [8, 16]}, "remark": "It is large."},
+        {
+            "name": "large",
+            "architecture": "strided_unet",
+            "settings": {"widths": [8, 16]},
+            "changes": ["gradient_clip=2", "ema=0.4"],
+            "reason": "To try it.",
+            "remark": "It is large.",
+        },
     ],
 }
 
@@ -193,6 +200,7 @@ def test_the_page_says_what_was_done_and_what_was_not(few: Benchmark, tmp_path: 
     assert "folds 0, 1 of 2" in text
     assert "`twin`: the same function as `tiny` here, which was trained once. It is the same." in text
     assert "Below a mean Dice of 0.80: `tiny`, `twin`." in text
+    assert "`large`: trained with `gradient_clip=2`, `ema=0.4`. To try it." in text
     assert "Not trained yet: `wrong`." in text
     assert "`large`: It is large." in text
 

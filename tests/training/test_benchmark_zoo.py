@@ -41,6 +41,7 @@ def test_every_network_is_corrected_on_as_many_voxels(network: Contestant) -> No
     assert abs(recipe.steps * recipe.batch * answered - ZOO.output_voxels) <= recipe.batch * answered / 2
     other = recipe_of(ZOO.trained[0])
     different = {"name", "title", "architecture", "settings", "precision"}
+    different |= {change.partition("=")[0] for change in network.changes}
     assert recipe.model_dump(exclude=different) == other.model_dump(exclude=different)
 
 
@@ -97,6 +98,12 @@ def test_the_cards_of_the_package_that_are_named_are_those_networks() -> None:
             assert (card.architecture, dict(card.settings)) == (recipe.architecture, dict(recipe.settings))
 
 
+def test_a_row_that_changes_one_thing_differs_in_that_alone() -> None:
+    other, plain = recipe_of(ZOO["vnet_light_other_start"]), recipe_of(ZOO["vnet_light"])
+    assert (plain.seed, other.seed) == (1, 2)
+    assert other.model_copy(update={"seed": 1, "name": plain.name, "title": plain.title}) == plain
+
+
 def test_runs_can_be_chosen() -> None:
     runs = choose_runs(ZOO, ["hyperdensenet", "resunet"], folds=[0, 3], seeds=[2])
     assert [str(run) for run in runs] == [
@@ -121,6 +128,7 @@ def test_a_benchmark_is_no_recipe_and_the_other_way_round() -> None:
     [
         ([{"name": "resunet"}, {"name": "resunet"}], "listed twice"),
         ([{"name": "resunet", "precision": "32"}], "give the 'reason'"),
+        ([{"name": "resunet", "changes": ["seed=2"]}], "give the 'reason'"),
         ([{"name": "resunet", "same_as": "vnet", "reason": "none"}], "'vnet', which is not trained"),
         ([{"name": "resunet", "setings": {}}], "setings"),
     ],
