@@ -4,7 +4,7 @@
 
 One T1w of IXI (`structures/ixi012`, 2 mm) is segmented by the model in the box and scored against its reference
 labels; then one stroke of the brush is scored while it lies there, and two models are asked where they differ. With
-`--labels` the segmentation is read and not made.
+`--labels` the segmentation is read and not made. The FLAIR of a patient (`ms/patient12_raw`) is laid on the T1w.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from napari_medzoo.inference import predict
 from napari_medzoo.io import read_segmentation, read_volume
 from napari_medzoo.labels import Segmentation
 from napari_medzoo.progress import run
-from napari_medzoo.study import Study, Volume
+from napari_medzoo.study import Study, Volume, describe
 from napari_medzoo.widgets import view
 from napari_medzoo.widgets.docks import open_dock
 from napari_medzoo.widgets.layers import segmentation_layer, volume_layer
@@ -73,11 +73,12 @@ def save(viewer: napari.Viewer, path: Path) -> None:
     print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
 
 
-def window(size: tuple[int, int], scan: Volume, **labels: Segmentation) -> napari.Viewer:
-    """A window with the scan, its labels and the four views."""
+def window(size: tuple[int, int], *scans: Volume, **labels: Segmentation) -> napari.Viewer:
+    """A window with scans named by their modality, labels and the four views."""
     viewer = napari.Viewer(show=True)
     viewer.window.resize(*size)
-    viewer.add_layer(Layer.create(*volume_layer(scan, "T1w")))
+    for scan in scans:
+        viewer.add_layer(Layer.create(*volume_layer(scan, describe([scan.modality]))))
     for name, segmentation in labels.items():
         viewer.add_layer(Layer.create(*segmentation_layer(segmentation, name)))
     view.show_plane(viewer)
@@ -132,6 +133,19 @@ def disagreement(scan: Volume, folder: Path) -> None:
     viewer.close()
 
 
+def alignment(fixed: Volume, moving: Volume, folder: Path) -> None:
+    """How a scan lies on another after it was laid there."""
+    viewer = window(WIDE, fixed, moving)
+    dock = open_dock(viewer, "alignment")
+    dock.fixed.value, dock.moving.value = viewer.layers
+    dock.align.click()
+    wait_for(lambda: dock.found is not None and not dock.state.work and not dock.newest.busy)
+    for scan in list(viewer.layers)[:2]:
+        scan.visible = False
+    save(viewer, folder / "alignment.png")
+    viewer.close()
+
+
 def main() -> None:
     """Make the pictures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -147,6 +161,9 @@ def main() -> None:
         found = run(predict(Study({scan.modality: scan}), load_card(SCORED)))
     scoring(scan, found, reference, arguments.output)
     disagreement(scan, arguments.output)
+    patient = arguments.data / "ms" / "patient12_raw"
+    t1w, flair = (read_volume(patient / f"study1_{name}.nii.gz", name.lower()) for name in ("T1W", "FLAIR"))
+    alignment(t1w, flair, arguments.output)
 
 
 if __name__ == "__main__":
