@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,9 +19,10 @@ from napari_medzoo.errors import MedzooError
 from napari_medzoo.labels import Segmentation
 from napari_medzoo.progress import Progress, Steps
 from napari_medzoo.state import busy_problem
-from napari_medzoo.study import Study, Volume
+from napari_medzoo.study import FileInfo, Study, Volume
 from napari_medzoo.widgets import layers as adapter
 from napari_medzoo.widgets import tasks
+from napari_medzoo.widgets.alignment import references
 from napari_medzoo.widgets.dock_body import DockBody
 from napari_medzoo.widgets.libraries import load_torch
 from napari_medzoo.widgets.parts import button, choice, note, offer, row
@@ -74,11 +76,25 @@ def measure(scan: Volume, cards: Sequence[ModelCard], method: str) -> Steps[Unce
 
 
 def reliability(
-    confidence: Volume, labels: Segmentation, reference: Segmentation, numbering: str
+    confidence: Volume,
+    labels: Segmentation,
+    reference: Segmentation,
+    numbering: str,
+    files: references.Files,
+    scans: Sequence[references.Scan],
 ) -> Steps[Calibration]:
-    """Compare confidence with a reference in the numbering chosen (empty: its own)."""
+    """Compare confidence with a reference in the numbering chosen (empty: its own).
+
+    Raises
+    ------
+    MedzooError
+        As `napari_medzoo.widgets.alignment.references.take_along`, which also says what `files` and `scans` are, and
+        as `calibrate`.
+    """
     yield Progress("Calibrating")
-    return calibrate(confidence, labels, tasks.numbered(reference, numbering))
+    reference, note = references.take_along(labels, reference, files, scans)
+    calibration = calibrate(confidence, labels, tasks.numbered(reference, numbering))
+    return replace(calibration, notes=(note, *calibration.notes)) if note else calibration
 
 
 class UncertaintyDock(DockBody):
@@ -99,6 +115,7 @@ class UncertaintyDock(DockBody):
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__(napari_viewer)
         self.found: Uncertainty | None = None
+        self._file: FileInfo | None = None
         self.calibration: Calibration | None = None
         self._build()
         try:
@@ -163,10 +180,11 @@ class UncertaintyDock(DockBody):
         except MedzooError as error:
             show_error(str(error))
             return
-        self.jobs.start("Measuring uncertainty", measure(scan, self.chosen_cards(), self.method.value), self._show)
+        steps = measure(scan, self.chosen_cards(), self.method.value)
+        self.jobs.start("Measuring uncertainty", steps, lambda found: self._show(found, scan.file))
 
-    def _show(self, found: Uncertainty) -> None:
-        self.found, self.calibration = found, None
+    def _show(self, found: Uncertainty, file: FileInfo | None) -> None:
+        self.found, self._file, self.calibration = found, file, None
         self.plot.show_curves(())
         self.verdict.setText("")
         for name in SHOWN:
@@ -192,7 +210,9 @@ class UncertaintyDock(DockBody):
         except MedzooError as error:
             show_error(str(error))
             return
-        steps = reliability(found.volumes["confidence"], found.segmentation, reference, self.numbering.value)
+        files, scans = (self._file, adapter.file_of(self.reference.value)), references.scans_of(self.viewer.layers)
+        confidence, labels = found.volumes["confidence"], found.segmentation
+        steps = reliability(confidence, labels, reference, self.numbering.value, files, scans)
         self.jobs.start("Calibrating", steps, self._draw)
 
     def _draw(self, calibration: Calibration) -> None:

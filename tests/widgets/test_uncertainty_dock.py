@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from napari.layers import Image, Labels
@@ -13,8 +15,10 @@ from napari_medzoo.inference.plan import make_plan
 from napari_medzoo.inference.uncertainty import from_probabilities
 from napari_medzoo.io import read_volume
 from napari_medzoo.labels import Segmentation
+from napari_medzoo.preprocess.alignment import Pose
 from napari_medzoo.progress import run
 from napari_medzoo.study import Study
+from napari_medzoo.widgets.alignment import placing
 from napari_medzoo.widgets.layers import segmentation_layer, volume_from_layer, volume_layer
 from napari_medzoo.widgets.uncertainty import (
     CHANGES,
@@ -83,20 +87,40 @@ def test_small_changes_and_other_models_give_disagreement(dock, finish, tiny_car
     assert not dock.calibrate.isEnabled(), "disagreement has no confidence to calibrate"
 
 
-def test_calibration_draws_what_the_core_counts(dock, finish):
-    finish(dock, dock.run.click)
+def with_reference(dock) -> Segmentation:
+    """Labels that differ from those found in a third of the voxels, chosen as the reference."""
     labels = dock.found.segmentation
     known = np.where(np.random.default_rng(0).random(labels.data.shape) < 0.7, labels.data, 16).astype(np.uint8)
     reference = Segmentation(known, labels.grid, labels.table)
-    assert not dock.calibrate.isEnabled()
     data, arguments, _ = segmentation_layer(reference, "reference")
     dock.viewer.add_layer(Labels(data, **arguments))
     dock.reference.value = dock.viewer.layers["reference"]
+    return reference
+
+
+def test_calibration_draws_what_the_core_counts(dock, finish):
+    finish(dock, dock.run.click)
+    labels = dock.found.segmentation
+    assert not dock.calibrate.isEnabled()
+    reference = with_reference(dock)
     finish(dock, dock.calibrate.click)
     expected = calibrate(dock.found.volumes["confidence"], labels, reference)
     np.testing.assert_array_equal(dock.calibration.accuracy, expected.accuracy)
     np.testing.assert_array_equal(dock.plot.curves[2].y, expected.accuracy)
     assert f"{expected.ece:.3f}" in dock.verdict.text() and not dock.verdict.isHidden()
+
+
+def test_the_reference_is_taken_along_to_a_scan_that_was_moved_by_hand(dock, finish, t1w):
+    finish(dock, dock.run.click)
+    reference = with_reference(dock)
+    placing.place(dock.viewer.layers[0], Pose((6.0, -4.0, 3.0), (5, -8, 12)).movement((1, 2, 3)))
+    finish(dock, dock.run.click)
+    assert not dock.found.segmentation.grid.same_as(reference.grid)
+    finish(dock, dock.calibrate.click)
+    labels = dock.found.segmentation
+    expected = calibrate(dock.found.volumes["confidence"], labels, replace(reference, grid=labels.grid))
+    np.testing.assert_array_equal(dock.calibration.accuracy, expected.accuracy)
+    assert f"{t1w.name} lies since it was moved by hand" in dock.verdict.text()
 
 
 def test_cancel_leaves_no_layer(dock, qtbot):
