@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import accumulate
 from pathlib import Path
 
 from napari_medzoo.cards import ModelCard, Score
@@ -26,20 +25,24 @@ def card_mb(recipe: Recipe) -> float:
 
 
 def shipped(benchmark: Benchmark, output: Path) -> tuple[tuple[Run, float], ...]:
-    """The runs whose cards come with the package and the MB of each, smallest first.
+    """The runs whose cards come with the package and the MB of each, the best first.
 
     They are those of the first fold and seed, finished, of networks with fewer than `ship_below` parameters that the
-    package does not have yet, as long as `ship_mb` allows.
+    package does not have yet; one that does not fit into what is left of `ship_mb` is passed over.
     """
     finished = {(item.network, item.fold, item.seed): item for item in read_outcomes(output)}
     small = []
     for one in choose_runs(benchmark, folds=benchmark.held_out[:1], seeds=benchmark.seeds[:1]):
         outcome = finished.get((one.network.name, one.fold, one.seed))
         if outcome and outcome.parameters < benchmark.ship_below and not one.network.card:
-            small.append((one, card_mb(benchmark.recipe_of(one.network, one.fold, one.seed))))
-    small.sort(key=lambda item: item[1])
-    together = accumulate(size for _, size in small)
-    return tuple(item for item, total in zip(small, together, strict=True) if total <= benchmark.ship_mb)
+            recipe = benchmark.recipe_of(one.network, one.fold, one.seed)
+            small.append((summarise(recipe, outcome.scores)["mean"]["dice_mean"], one, card_mb(recipe)))
+    chosen, room = [], benchmark.ship_mb
+    for _, one, size in sorted(small, key=lambda item: -item[0]):
+        if size <= room:
+            chosen.append((one, size))
+            room -= size
+    return tuple(chosen)
 
 
 def export_cards(benchmark: Benchmark, output: Path, folder: Path) -> Iterator[ModelCard]:

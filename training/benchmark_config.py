@@ -70,7 +70,7 @@ class Benchmark(Settings):
     description: str = Field(description="The cards' `description`.")
     data: str = Field(description="The cards' `data`.")
     ship_below: int = Field(4_000_000, description="Networks with fewer parameters come as cards with the package …")
-    ship_mb: float = Field(10.0, description="… smallest first, as long as they take no more together.")
+    ship_mb: float = Field(10.0, description="… the best first, as far as there is room in this.")
     enough: float | None = Field(0.80, description="Mean Dice that every network should reach; others are named.")
     networks: tuple[Contestant, ...] = Field(min_length=1)
     folder: Path = Field(RECIPES, exclude=True)

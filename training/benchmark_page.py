@@ -203,7 +203,7 @@ def weights(benchmark: Benchmark, rows: Sequence[Row], cards: Mapping[str, float
     if cards:
         parts.append(
             f"With the package come {_codes(list(cards))}: the networks of fewer than {benchmark.ship_below / 1e6:g} "
-            f"million parameters, smallest first, as far as {benchmark.ship_mb:g} MB reach ({sum(cards.values()):.1f} "
+            f"million parameters, the best first, as far as {benchmark.ship_mb:g} MB reach ({sum(cards.values()):.1f} "
             "MB in half precision)."
         )
     known = [row for row in rows if row.network.card]
