@@ -88,6 +88,9 @@ class ModelCard(Settings):
     whole : bool
         Whether the prepared study is run whole where memory allows. False for a network that does better in tiles:
         instance normalisation sees other statistics in a whole head than in the patches it was trained on.
+    tissues : tuple of tuple of int
+        Labels of one intensity each (``[[2, 41], [3, 42]]``: white and grey matter of both sides) between which the
+        scan's own intensities decide beside the network: see `napari_medzoo.inference.intensities`. Empty: not done.
     keep_largest : bool
         Whether labels apart from the largest object become background (muscle taken for brain, say): see
         `napari_medzoo.inference.postprocess`. Only for models of one thick thing, as a whole brain.
@@ -115,6 +118,7 @@ class ModelCard(Settings):
     preprocessing: Preprocessing
     patch: Size
     whole: bool = True
+    tissues: tuple[tuple[int, ...], ...] = ()
     keep_largest: bool = False
     divisor: ByAxis = (1, 1, 1)
     remainder: ByAxis = (0, 0, 0)
@@ -144,6 +148,11 @@ class ModelCard(Settings):
         if self.channels[0] != 0 or len(set(self.channels)) != len(self.channels):
             raise ValueError("channels must begin with 0 (background) and name every index once")
         _ = self.label_table  # raises for an index outside the scheme
+        named = [label for tissue in self.tissues for label in tissue]
+        if len(set(named)) != len(named) or not set(named) <= set(self.channels[1:]):
+            raise ValueError(
+                f"'tissues' must name labels of 'channels', each once and no background; got {self.tissues}"
+            )
         if min(self.divisor) < 1:
             raise ValueError(f"every divisor must be 1 or more; got {self.divisor}")
         if not self.geometry.takes(self.patch):

@@ -177,6 +177,7 @@ class Recipe(Settings):
         (160, 160, 160), description="Voxels that the network is given per tile; enlarged to the next size it takes."
     )
     inference_whole: bool = Field(True, description="The card's `whole`.")
+    tissues: tuple[tuple[int, ...], ...] = Field((), description="The card's `tissues`.")
     keep_largest: bool = Field(False, description="The card's `keep_largest`.")
 
     synthesis: Synthesis | None = None

@@ -97,6 +97,7 @@ def card_of(recipe: Recipe, network: nn.Module, checksum: str = "0" * 64, comman
         preprocessing=recipe.preprocessing,
         patch=geometry.covering(recipe.inference_patch),
         whole=recipe.inference_whole,
+        tissues=recipe.tissues,
         keep_largest=recipe.keep_largest,
         divisor=geometry.divisor,
         remainder=geometry.remainder,

@@ -18,7 +18,7 @@ from napari_medzoo.cards import ModelCard
 from napari_medzoo.comparison import require_same_grids
 from napari_medzoo.errors import MedzooError
 from napari_medzoo.inference.background import in_background
-from napari_medzoo.inference.predict import predict, scores_of
+from napari_medzoo.inference.predict import adapt, predict, scores_of
 from napari_medzoo.inference.start import begin
 from napari_medzoo.inference.uncertainty import Uncertainty, labels_of
 from napari_medzoo.label_tables import LABEL_TABLES, convert, find_mapping, scheme_of
@@ -100,6 +100,7 @@ def augmented(
         yield Progress(f"Scan {name}", done, len(variants))
         data = _changed(run.data, variant, across)
         scores = yield from _told(name, scores_of(run.runner, data, run.plan))
+        yield from _told(name, adapt(scores, data, run))
         turned = np.flip(scores, across + 1) if variant.mirrored else scores
         channels = yield from in_background(
             lambda turned=turned: run.restore(turned),  # type: ignore[misc]

@@ -13,10 +13,11 @@ from napari_medzoo.cards import ModelCard
 from napari_medzoo.inference.backends import Runner
 from napari_medzoo.inference.background import in_background
 from napari_medzoo.inference.checks import plausibility
+from napari_medzoo.inference.intensities import adapt_to_scan
 from napari_medzoo.inference.plan import Plan
 from napari_medzoo.inference.postprocess import keep_largest
 from napari_medzoo.inference.provenance import provenance
-from napari_medzoo.inference.start import begin, labels_in
+from napari_medzoo.inference.start import Run, begin, labels_in
 from napari_medzoo.inference.tiles import fitting_patch, pad, tiled
 from napari_medzoo.labels import Segmentation
 from napari_medzoo.preprocess import Prepared
@@ -82,6 +83,9 @@ def predict(
 
     scores = yield from scores_of(run.runner, run.data, run.plan)
     lap("Segmenting")
+    if run.tissues:
+        yield from adapt(scores, run.data, run)
+        lap("Adapting to the scan")
 
     channels = yield from in_background(lambda: run.restore(scores), Progress("Restoring"))
     lap("Restoring")
@@ -120,6 +124,15 @@ def scores_of(runner: Runner, data: NDArray[Any], plan: Plan) -> Steps[NDArray[A
         scores = yield from tiled(runner, padded, patch, plan.overlap, plan.margin, runner.release)
     yield from in_background(runner.release, progress)  # giving gigabytes back takes its time as well
     return scores[inner]
+
+
+def adapt(scores: NDArray[np.float32], data: NDArray[np.float32], run: Run) -> Steps[None]:
+    """Change the logits of `data` in place as the card's `tissues` say."""
+    if run.tissues:
+        spacing = run.prepared.grid.spacing
+        yield from in_background(
+            lambda: adapt_to_scan(scores, data, run.tissues, spacing), Progress("Adapting to the scan")
+        )
 
 
 def _left_out(study: Study, card: ModelCard, used: tuple[str, ...], missing: list[str]) -> tuple[str, ...]:

@@ -35,6 +35,8 @@ class Run:
         Those of the study that were chosen for the model; `needed` is these and the one of the target grid.
     plan : Plan
     runner : Runner
+    tissues : tuple of tuple of int
+        Output channels of the card's `tissues`.
     target : Grid
         Where the result shall lie.
     transform : numpy.ndarray or None
@@ -49,6 +51,7 @@ class Run:
     needed: tuple[str, ...]
     plan: Plan
     runner: Runner
+    tissues: tuple[tuple[int, ...], ...]
     target: Grid
     transform: NDArray[np.float64] | None
     loading_s: float
@@ -105,7 +108,8 @@ def begin(
 
     used, runner = yield from in_background(start, Progress("Loading model"))
     transform = None if grid == ready.reference else ready.transforms[grid]
-    return Run(ready, data, modalities, needed, used, runner, target, transform, time.perf_counter() - clock)
+    tissues = tuple(tuple(card.channels.index(label) for label in tissue) for tissue in card.tissues)
+    return Run(ready, data, modalities, needed, used, runner, tissues, target, transform, time.perf_counter() - clock)
 
 
 def labels_in(channels: NDArray[Any], card: ModelCard) -> NDArray[Any]:

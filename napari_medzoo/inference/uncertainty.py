@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from napari_medzoo.cards import ModelCard
 from napari_medzoo.inference.background import in_background
-from napari_medzoo.inference.predict import scores_of
+from napari_medzoo.inference.predict import adapt, scores_of
 from napari_medzoo.inference.start import Run, begin, labels_in
 from napari_medzoo.labels import Segmentation
 from napari_medzoo.preprocess import Prepared
@@ -74,6 +74,7 @@ def from_probabilities(
     """
     run = yield from begin(study, card, grid, device, backend, precision, threads, prepared)
     scores = yield from scores_of(run.runner, run.data, run.plan)
+    yield from adapt(scores, run.data, run)
     maps, channels = yield from in_background(lambda: _measure(scores, run), Progress("Measuring uncertainty"))
     volumes = {name: Volume(array, run.target) for name, array in maps.items()}
     return Uncertainty(volumes, labels_of(channels, card, run.target), run.prepared.warnings)
