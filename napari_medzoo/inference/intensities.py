@@ -32,7 +32,7 @@ TINY = 1e-12
 """Less than this is rounding."""
 
 _PLANES = 16
-"""About how many planes are worked on at once, so that beside the logits no whole volume is in memory."""
+"""About how many planes are worked on at once, in whole blocks: beside the logits no whole volume is in memory."""
 
 
 def adapt_to_scan(
@@ -59,7 +59,8 @@ def adapt_to_scan(
     """
     blocks = [max(1, round(BLOCK_MM / edge)) for edge in spacing]
     sigmas = [REACH_MM / (block * edge) for block, edge in zip(blocks, spacing, strict=True)]
-    slabs = [slice(start, start + step) for step in [_planes(blocks[0])] for start in range(0, data.shape[1], step)]
+    planes = max(blocks[0], _PLANES // blocks[0] * blocks[0])
+    slabs = [slice(start, start + planes) for start in range(0, data.shape[1], planes)]
     gathered = [_gather(_probabilities(scores[:, slab], tissues), data[:, slab], blocks) for slab in slabs]
     # (C, tissues, 3, blocks): sums of the weights, of weight × intensity and of weight × intensity²
     sums = np.concatenate(gathered, axis=3)
@@ -70,11 +71,6 @@ def adapt_to_scan(
     models = [(channel, model) for channel, model in zip(data, found, strict=True) if model is not None]
     for slab in slabs if models else ():
         _apply(scores[:, slab], [tissues[row] for row in present], slab, models, blocks)
-
-
-def _planes(block: int) -> int:
-    """Whole blocks of planes."""
-    return max(block, _PLANES // block * block)
 
 
 def _probabilities(scores: NDArray[np.float32], tissues: Sequence[Sequence[int]]) -> NDArray[np.float32]:

@@ -103,7 +103,7 @@ def header_volume(layer: Image) -> Volume:
 
 def shows(layer: Image, volume: Volume) -> bool:
     """Whether a layer shows this scan, wherever either lies: the same file or the same array."""
-    file = layer.metadata.get(KEY, {}).get("file")
+    file = file_of(layer)
     if file is not None and volume.file is not None:
         return bool(file.path == volume.file.path)
     return isinstance(layer.data, np.ndarray) and np.may_share_memory(layer.data, volume.data)
