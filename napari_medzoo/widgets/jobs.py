@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 from collections.abc import Callable, Generator
@@ -23,6 +24,9 @@ RELEASE_CHECK_MS = 100
 PATIENCE_MS = 400
 """Work that ends sooner gets no line in napari's activity dock: each change of one, and the wheel that turns beside it,
 draws the whole window anew."""
+
+NEVER = 2**31 - 1
+"""A threshold that the collections of no job reach."""
 
 
 @dataclass
@@ -72,6 +76,30 @@ class ActivityBar(cancelable_progress):
             self.cancel_callback()
 
 
+class _FullCollections:
+    """Python's cyclic collector leaves the oldest objects alone while a job runs in any window.
+
+    It would go through everything that napari and the libraries hold, a third of a second in which no thread can do
+    anything. What is young is collected as ever.
+    """
+
+    running = 0
+    usual = (0, 0, 0)
+
+    @classmethod
+    def hold(cls) -> None:
+        if cls.running == 0:
+            cls.usual = gc.get_threshold()
+            gc.set_threshold(*cls.usual[:2], NEVER)
+        cls.running += 1
+
+    @classmethod
+    def release(cls) -> None:
+        cls.running -= 1
+        if cls.running == 0:
+            gc.set_threshold(*cls.usual)
+
+
 class Jobs:
     """Runs one job at a time and keeps ``state.work``, ``state.progress`` and ``state.releasing`` true.
 
@@ -113,6 +141,7 @@ class Jobs:
         self._state.work, self._state.progress = work, None
         worker = thread_worker(drive)(steps, cancelled)
         self._worker = worker
+        _FullCollections.hold()
         worker.yielded.connect(lambda step: self._stepped(worker, step))
         worker.returned.connect(lambda outcome: self._returned(worker, outcome, done))
         worker.finished.connect(lambda: self._finished(worker, steps))
@@ -175,6 +204,7 @@ class Jobs:
 
     def _end(self) -> None:
         self._worker = None
+        _FullCollections.release()
         self._patience.stop()
         if self._bar is not None:
             self._bar.close()

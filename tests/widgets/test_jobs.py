@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 import time
+from contextlib import contextmanager
 
 import pytest
 from qtpy.QtWidgets import QLabel, QProgressBar, QPushButton, QWidget
@@ -190,6 +192,60 @@ def test_napari_lists_the_job_among_its_activities_until_it_ends(make_napari_vie
     forward.let_go.set()
     qtbot.waitUntil(lambda: not state.work)
     qtbot.waitUntil(lambda: not activity_bars(window))
+
+
+class Knot:
+    """Garbage that only the cyclic collector finds."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+@contextmanager
+def collections_by_generation():
+    counts = [0, 0, 0]
+
+    def count(phase, info):
+        counts[info["generation"]] += phase == "stop"
+
+    gc.callbacks.append(count)
+    try:
+        yield counts
+    finally:
+        gc.callbacks.remove(count)
+
+
+@pytest.mark.parametrize("ending", ["returned", "cancelled"])
+def test_the_oldest_objects_are_not_gone_through_while_a_job_runs(jobs, state, qtbot, ending):
+    thresholds = gc.get_threshold()
+    forward = Forward()
+    gc.collect()
+    jobs.start("Segmenting", forward.steps(), lambda result: None)
+    with collections_by_generation() as counts:
+        kept = [[Knot() for _ in range(1000)] for _ in range(500)]  # five times what would bring a full collection
+    assert counts[1] > 50
+    assert counts[2] == 0
+    if ending == "cancelled":
+        jobs.cancel()
+    forward.let_go.set()
+    qtbot.waitUntil(lambda: not state.work)
+    assert gc.get_threshold() == thresholds
+    with collections_by_generation() as counts:
+        kept += [[Knot() for _ in range(1000)] for _ in range(500)]
+    assert counts[2] > 0
+
+
+def test_the_collector_waits_for_the_last_of_the_jobs_of_several_windows(jobs, state, qtbot, qapp):
+    thresholds, other_state = gc.get_threshold(), State()
+    first, second, other = Forward(), Forward(), Jobs(other_state)
+    jobs.start("Segmenting", first.steps(), lambda result: None)
+    other.start("Segmenting", second.steps(), lambda result: None)
+    first.let_go.set()
+    qtbot.waitUntil(lambda: not state.work)
+    assert gc.get_threshold() != thresholds
+    second.let_go.set()
+    qtbot.waitUntil(lambda: not other_state.work)
+    assert gc.get_threshold() == thresholds
 
 
 def test_work_that_is_done_in_a_moment_has_no_activity_that_would_draw_the_window_again(
