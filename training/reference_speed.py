@@ -1,22 +1,23 @@
 """No network of ours slower or hungrier than the plain implementation, MONAI's, where MONAI has one.
 
 Both have the same layers and the same number of weights (`tests/core/test_zoo_monai.py` shows the same numbers), the
-same input and one thread, and take turns. Memory is the peak of a process of its own, less what it held before the
-network was built.
+same input and one thread, and take turns. Memory is the most that PyTorch has held at once, weights included. (The peak
+of the process is no measure: it differs by a fifth between two runs of the very same network.)
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile, record_function
 
 from napari_medzoo.models import ARCHITECTURES
 
-from .side_by_side import Pass, Timing, by_turns, forward_pass, training_step, use_one_thread
+from .side_by_side import Pass, by_turns, forward_pass, training_step, use_one_thread
 
 CLASSES = 3
 TOLERANCE = 1.1
@@ -137,7 +138,7 @@ class Comparison:
     time_ratio : float
         Median over the rounds of ours divided by MONAI's.
     memory_mb, monai_memory_mb, memory_ratio : float
-        Peaks; NaN where they were not measured.
+        Peaks.
     """
 
     name: str
@@ -155,7 +156,7 @@ class Comparison:
         return self.time_ratio > TOLERANCE or self.memory_ratio > TOLERANCE
 
 
-def compare(name: str, size: Size, rounds: int, memory: bool = True) -> list[Comparison]:
+def compare(name: str, size: Size, rounds: int) -> list[Comparison]:
     """Compare one network with MONAI's, forward and in training.
 
     Parameters
@@ -166,56 +167,71 @@ def compare(name: str, size: Size, rounds: int, memory: bool = True) -> list[Com
         Of the input, one modality.
     rounds : int
         Passes of each that count.
-    memory : bool
-        Whether peaks are measured, too, in processes of their own.
     """
-    from .trials import in_own_process
-
     use_one_thread()
-    timings: dict[str, Timing] = {}
+    peaks = [peak_bytes(make, size) for make in PAIRS[name]]
     ours, theirs = (make(size) for make in PAIRS[name])
     x = torch.randn(1, 1, *size)
-    for kind, make_pass in PASSES.items():
-        timings[kind] = by_turns(make_pass(ours, x), make_pass(theirs, x), rounds)
-    del ours, theirs
-    peaks = [in_own_process(peak_bytes, name, side, size) if memory else {} for side in (0, 1)]
     results = []
-    for kind, timing in timings.items():
-        mine, other = (peak.get(kind, float("nan")) / 1e6 for peak in peaks)
+    for kind, make_pass in PASSES.items():
+        timing = by_turns(make_pass(ours, x), make_pass(theirs, x), rounds)
+        mine, other = (peak[kind] / 1e6 for peak in peaks)
         results.append(
             Comparison(name, kind, timing.seconds, timing.reference_seconds, timing.ratio, mine, other, mine / other)
         )
     return results
 
 
-def peak_bytes(name: str, side: int, size: Size) -> dict[str, int]:
-    """Peak memory of a forward pass and of a training step, weights included; for a process of its own.
-
-    `side` is 0 for ours and 1 for MONAI's.
-    """
-    import monai.networks.nets  # noqa: F401  # both sides begin with the same libraries
-
-    from .trials import peak_memory_bytes
-
-    use_one_thread()
+def peak_bytes(make: Maker, size: Size) -> dict[str, int]:
+    """The most memory that PyTorch has held by the end of each of `PASSES`, from before the network is built."""
     x = torch.randn(1, 1, *size)
-    forward_pass(nn.Conv3d(1, 1, 3), x)()  # what the first convolution fetches is no network's
-    before = peak_memory_bytes("cpu")
-    network = PAIRS[name][side](size)
-    peaks = {}
-    for kind, make_pass in PASSES.items():
-        make_pass(network, x)()
-        peaks[kind] = peak_memory_bytes("cpu") - before
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+        network = make(size)
+        for kind, make_pass in PASSES.items():
+            make_pass(network, x)()
+            with record_function(kind):
+                pass
+    held, peak, peaks = 0, 0, {}
+    for event in sorted(seen.profiler.kineto_results.events(), key=lambda event: event.start_ns()):
+        if event.name() == "[memory]":
+            held += event.nbytes()
+            peak = max(peak, held)
+        elif event.name() in PASSES:
+            peaks[event.name()] = peak
     return peaks
 
 
-HEADING = """\
-| network | pass | ours (s) | MONAI (s) | time ratio | ours (MB) | MONAI (MB) | memory ratio | |
-|---|---|--:|--:|--:|--:|--:|--:|---|"""
+PAGE = """\
+# Beside the plain implementation
+
+<!-- Written by `medzoo-train reference-speed --size {size} --page docs/reference_speed.md` -->
+
+Networks that MONAI has, too, ours against MONAI's on one {size}×{size}×{size} input: medians of {rounds} passes by
+turns on one CPU thread (float32, torch {torch}), and the most memory that PyTorch held at once, weights included.
+A training step is forward and backward, without an optimiser.
+
+| network | pass | ours (s) | MONAI (s) | time ratio | ours (MB) | MONAI (MB) | memory ratio |
+|---|---|--:|--:|--:|--:|--:|--:|
+{rows}
+
+More than {tolerance:.0%} worse than MONAI's: {worse}.
+"""
+
+
+def report(results: Sequence[Comparison], size: int, rounds: int) -> str:
+    """The comparisons as a page of Markdown."""
+    return PAGE.format(
+        size=size,
+        rounds=rounds,
+        torch=torch.__version__.split("+")[0],
+        rows="\n".join(map(as_row, results)),
+        tolerance=TOLERANCE - 1,
+        worse=", ".join(f"{one.name} ({one.kind})" for one in results if one.worse) or "none",
+    )
 
 
 def as_row(one: Comparison) -> str:
-    """A row of a Markdown table under `HEADING`."""
+    """A row of the table in `PAGE`."""
     times = f"{one.seconds:.3f} | {one.monai_seconds:.3f} | {one.time_ratio:.2f}"
     peaks = f"{one.memory_mb:.0f} | {one.monai_memory_mb:.0f} | {one.memory_ratio:.2f}"
-    return f"| {one.name} | {one.kind} | {times} | {peaks} | {'worse' if one.worse else ''} |"
+    return f"| {one.name} | {one.kind} | {times} | {peaks} |"

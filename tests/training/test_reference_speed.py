@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 import torch
 from napari_medzoo_training import side_by_side
-from napari_medzoo_training.reference_speed import PAIRS, Comparison, as_row, compare, peak_bytes
+from napari_medzoo_training.reference_speed import PAIRS, Comparison, as_row, compare, peak_bytes, report
 from napari_medzoo_training.side_by_side import by_turns, gflop, outputs_of
 from napari_medzoo_training.speed_command import reference_speed
-from napari_medzoo_training.trials import in_own_process
 from torch import nn
 
 from napari_medzoo.errors import MedzooError
@@ -64,19 +61,22 @@ def test_both_are_the_same_network(name: str) -> None:
 
 
 def test_a_comparison_in_numbers() -> None:
-    forward, training = compare("med3d_10", SIZE, rounds=1, memory=False)
+    forward, training = compare("med3d_10", SIZE, rounds=1)
     assert (forward.kind, training.kind) == ("forward", "training")
     assert 0 < forward.seconds < training.seconds
     assert 0.1 < forward.time_ratio < 10
-    assert math.isnan(forward.memory_ratio)
+    assert forward.memory_ratio == training.memory_ratio == 1
     assert not Comparison("a", "forward", 1.09, 1, 1.09, 109, 100, 1.09).worse
     slow, hungry = Comparison("a", "b", 1.2, 1, 1.2, 1, 1, 1), Comparison("a", "b", 1, 1, 1, 1.2, 1, 1.2)
     assert slow.worse
-    assert "worse" in as_row(hungry)
+    assert hungry.worse
+    page = report([forward, hungry], 32, 1)
+    assert as_row(hungry) in page
+    assert "MONAI's: a (b)." in page
 
 
 def test_memory_is_that_of_the_network() -> None:
-    peaks = in_own_process(peak_bytes, "med3d_10", 0, SIZE)
+    peaks = peak_bytes(PAIRS["med3d_10"][0], SIZE)
     weights = 4 * sum(p.numel() for p in PAIRS["med3d_10"][0](SIZE).parameters())
     assert weights < peaks["forward"] < peaks["training"] < 10 * weights
     assert peaks["training"] > 2 * weights, "gradients are as large as the weights"
