@@ -23,7 +23,7 @@ from scipy import ndimage
 from napari_medzoo.comparison import NOTES, comparable, require_same_grids
 from napari_medzoo.errors import MedzooError
 from napari_medzoo.label_tables import map_values, require_known, same_names
-from napari_medzoo.labels import LabelTable, Segmentation
+from napari_medzoo.labels import LabelTable, Segmentation, count_each
 from napari_medzoo.metrics import METRICS, LabelPair, Metric
 
 __all__ = [
@@ -232,7 +232,7 @@ def _count(dense_prediction: NDArray[Any], dense_reference: NDArray[Any], size: 
     # uint16 holds 255² and more labels than any table here has; int64 only where it does not.
     kind = np.min_scalar_type(size * size)
     pairs = dense_reference.astype(kind) * kind.type(size) + dense_prediction
-    return np.bincount(pairs.ravel(order="K"), minlength=size * size).reshape(size, size)
+    return count_each(pairs, size * size).reshape(size, size)
 
 
 def _union(first: tuple[slice, ...] | None, second: tuple[slice, ...] | None) -> tuple[slice, ...]:

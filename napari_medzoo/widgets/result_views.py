@@ -51,14 +51,14 @@ class ResultView(QWidget):
     def refresh(self, state: State) -> None:
         """Show the segmentation's volumes, warnings and how long it took."""
         result = state.segmentation
-        rows = possible.volume_rows(result) if result else []
-        if self._shown is not result:
+        if self._shown is not result:  # counting the voxels takes its time
             self._shown = result
+            rows = possible.volume_rows(result) if result else []
             self.table.show_rows(rows, [result.table[index].color for index, *_ in rows] if result else [])
         self.warnings.setText("\n".join(result.warnings) if result else "Labels appear here and as a layer.")
         self.warnings.setVisible(bool(self.warnings.text()))
         self.save.setEnabled(result is not None and not state.work)
-        self.copy.setEnabled(bool(rows))
+        self.copy.setEnabled(bool(self.table.rowCount()))
         self.lesions.setVisible(result is not None and bool(called_lesion(result.table)))
         self.timing.setText(timing_summary(result.provenance.get("timings_s", {})) if result else "")
         self.timing.setVisible(bool(self.timing.text()))

@@ -18,7 +18,7 @@ from napari_medzoo.label_tables import (
     scheme_of,
     write_label_table,
 )
-from napari_medzoo.labels import Label, LabelTable, Segmentation
+from napari_medzoo.labels import LARGEST_TABLE, Label, LabelTable, Segmentation
 from napari_medzoo.space import Grid
 
 
@@ -147,6 +147,16 @@ def test_replacing_values_agrees_with_a_loop():
 @pytest.mark.parametrize("offset", [0, -3, 5_000_000])
 def test_counting_agrees_with_unique(offset):
     data = np.random.default_rng(1).integers(0, 9, (4, 5, 6)) + offset
+    found, counts = np.unique(data, return_counts=True)
+    assert count_values(data) == (found.tolist(), counts.tolist())
+
+
+@pytest.mark.parametrize("largest", [3, 40_000, LARGEST_TABLE])
+@pytest.mark.parametrize("shape", [(70, 61, 50), (130, 127, 3)])
+def test_counting_part_by_part_forgets_no_part(shape, largest):
+    """More voxels than are counted at once, the last part shorter than the others."""
+    data = np.random.default_rng(2).integers(0, 4, shape)[:, ::-1]
+    data[-1, -1, -1] = data[0, 0, 0] = largest
     found, counts = np.unique(data, return_counts=True)
     assert count_values(data) == (found.tolist(), counts.tolist())
 

@@ -14,7 +14,8 @@ from napari_medzoo.io import read_volume, write_segmentation
 from napari_medzoo.label_tables import LABEL_TABLES
 from napari_medzoo.labels import Segmentation
 from napari_medzoo.progress import Progress
-from napari_medzoo.state import LEFT_OUT
+from napari_medzoo.state import LEFT_OUT, State
+from napari_medzoo.widgets import result_views
 from napari_medzoo.widgets.layers import segmentation_from_layer
 
 
@@ -153,3 +154,23 @@ def test_a_closed_panel_lets_go_of_its_work_and_of_the_viewer(panel, qtbot, t1w)
     assert panel.state.work == ""
     viewer.add_labels(np.zeros((3, 4, 5), np.uint8))
     panel.state.study_name = "nobody listens any more"
+
+
+def test_the_volumes_are_counted_once_not_at_every_change_of_what_runs(qtbot, t1w, monkeypatch):
+    volume = read_volume(t1w)
+    state = State(segmentation=Segmentation((volume.data > 300).astype(np.uint8), volume.grid, LABEL_TABLES["brats"]))
+    counted = []
+    count = result_views.possible.volume_rows
+    monkeypatch.setattr(result_views.possible, "volume_rows", lambda result: counted.append(result) or count(result))
+    result_view = result_views.ResultView()
+    qtbot.addWidget(result_view)
+    for work in ("", "Saving", ""):
+        state.work = work
+        result_view.refresh(state)
+        assert result_view.copy.isEnabled()
+        assert result_view.save.isEnabled() is not bool(work)
+    assert counted == [state.segmentation]
+    state.segmentation = None
+    result_view.refresh(state)
+    assert not result_view.copy.isEnabled()
+    assert not result_view.table.rowCount()
