@@ -7,6 +7,7 @@ of the process is no measure: it differs by a fifth between two runs of the very
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -185,6 +186,7 @@ def compare(name: str, size: Size, rounds: int) -> list[Comparison]:
 def peak_bytes(make: Maker, size: Size) -> dict[str, int]:
     """The most memory that PyTorch has held by the end of each of `PASSES`, from before the network is built."""
     x = torch.randn(1, 1, *size)
+    gc.collect()  # an earlier network that is given back meanwhile would be taken off
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
         network = make(size)
         for kind, make_pass in PASSES.items():

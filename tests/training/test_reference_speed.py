@@ -66,13 +66,19 @@ def test_a_comparison_in_numbers() -> None:
     assert 0 < forward.seconds < training.seconds
     assert 0.1 < forward.time_ratio < 10
     assert forward.memory_ratio == training.memory_ratio == 1
-    assert not Comparison("a", "forward", 1.09, 1, 1.09, 109, 100, 1.09).worse
+    fine = Comparison("a", "forward", 1.09, 1, 1.09, 109, 100, 1.09)
+    assert not fine.worse
     slow, hungry = Comparison("a", "b", 1.2, 1, 1.2, 1, 1, 1), Comparison("a", "b", 1, 1, 1, 1.2, 1, 1.2)
     assert slow.worse
     assert hungry.worse
-    page = report([forward, hungry], 32, 1)
+    page = report([fine, hungry], 32, 1)
     assert as_row(hungry) in page
     assert "MONAI's: a (b)." in page
+
+
+def test_memory_given_back_by_an_earlier_network_is_not_taken_off() -> None:
+    ours, theirs = (peak_bytes(make, SIZE) for make in PAIRS["dynunet"])
+    assert theirs == pytest.approx(ours, rel=0.05)
 
 
 def test_memory_is_that_of_the_network() -> None:
