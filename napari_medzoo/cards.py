@@ -172,6 +172,11 @@ class ModelCard(Settings):
         return LABEL_TABLES[self.label_scheme].subset(self.channels)
 
     @property
+    def tissue_channels(self) -> tuple[tuple[int, ...], ...]:
+        """Where the labels of `tissues` are among `channels`."""
+        return tuple(tuple(self.channels.index(label) for label in tissue) for tissue in self.tissues)
+
+    @property
     def weights_path(self) -> Path:
         """The weights' file."""
         if self.folder is None:

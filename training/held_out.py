@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
     from .case_lists import Case, CaseList
 
+MILLIMETRES = (1.0, 1.0, 1.0)
+"""Taken for the spacing of scans that keep their own, which differs from case to case."""
+
 
 @dataclass(frozen=True)
 class Split:
@@ -82,13 +85,14 @@ def split_cases(recipe: Recipe, subjects: Sequence[str], folder: Path) -> Split:
 def predict_prepared(
     network: torch.nn.Module, recipe: Recipe, scan: NDArray[Any], device: torch.device
 ) -> NDArray[np.uint8]:
-    """Output channels ``(X, Y, Z)`` of a prepared scan ``(C, X, Y, Z)``, run whole or in tiles as the card will be.
+    """Output channels ``(X, Y, Z)`` of a prepared scan ``(C, X, Y, Z)``, found as the card will find them.
 
     Parameters
     ----------
     network : torch.nn.Module
         In evaluation mode, on `device`.
     """
+    from napari_medzoo.inference.intensities import adapt_to_scan
     from napari_medzoo.inference.plan import make_plan
     from napari_medzoo.inference.predict import scores_of
     from napari_medzoo.inference.torch_backend import TorchBackend, TorchRunner
@@ -108,7 +112,10 @@ def predict_prepared(
         threads=torch.get_num_threads(),
     )
     runner = TorchRunner(network, str(device), precision, plan.threads)
-    scores = run(scores_of(runner, np.asarray(scan, dtype=np.float32), plan))
+    data = np.asarray(scan, dtype=np.float32)
+    scores = run(scores_of(runner, data, plan))
+    if card.tissues:
+        adapt_to_scan(scores, data, card.tissue_channels, recipe.preprocessing.spacing or MILLIMETRES)
     return scores.argmax(axis=0).astype(np.uint8)
 
 

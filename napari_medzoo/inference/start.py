@@ -108,8 +108,8 @@ def begin(
 
     used, runner = yield from in_background(start, Progress("Loading model"))
     transform = None if grid == ready.reference else ready.transforms[grid]
-    tissues = tuple(tuple(card.channels.index(label) for label in tissue) for tissue in card.tissues)
-    return Run(ready, data, modalities, needed, used, runner, tissues, target, transform, time.perf_counter() - clock)
+    loading_s = time.perf_counter() - clock
+    return Run(ready, data, modalities, needed, used, runner, card.tissue_channels, target, transform, loading_s)
 
 
 def labels_in(channels: NDArray[Any], card: ModelCard) -> NDArray[Any]:

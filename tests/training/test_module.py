@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,7 @@ from napari_medzoo_training.overrides import override
 from napari_medzoo.errors import MedzooError
 from napari_medzoo.inference.network import build_network
 from napari_medzoo.models.strided_unet import StridedUNet, fold
+from napari_medzoo.progress import Steps
 from tests.core.zoo import NETWORKS, SIZE, make
 
 
@@ -105,6 +108,27 @@ def test_validation_runs_the_network_as_inference_does(recipe: Recipe) -> None:
     found = predict_prepared(network, recipe, scan, torch.device("cpu"))
     assert found.dtype == np.uint8
     assert np.array_equal(found, expected)
+
+
+def test_validation_adapts_to_the_scan_where_the_card_will(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Halves of two brightnesses, in which the network is sure but for one voxel that it takes for the other."""
+    truth = np.ones((8, 8, 8), dtype=np.int64)
+    truth[4:] = 2
+    scan = np.where(truth == 1, 0.2, 0.8) + np.random.default_rng(0).normal(0, 0.05, truth.shape)
+    scores = (6.0 * (truth == np.arange(8)[:, None, None, None])).astype(np.float32)
+    scores[:, 1, 4, 4] = 0.1 * (np.arange(8) == 2)
+
+    def scores_of(*_: object) -> Steps[np.ndarray]:
+        yield from ()
+        return scores.copy()
+
+    monkeypatch.setattr(sys.modules["napari_medzoo.inference.predict"], "scores_of", scores_of)
+    network, device = build_network(recipe), torch.device("cpu")
+    plain = predict_prepared(network, recipe, scan[None], device)
+    assert plain[1, 4, 4] == 2
+    labels = [recipe.channels[1:2], recipe.channels[2:3]]
+    adapted = predict_prepared(network, recipe.model_copy(update={"tissues": labels}), scan[None], device)
+    assert np.array_equal(adapted, truth)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
