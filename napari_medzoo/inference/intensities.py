@@ -25,8 +25,11 @@ BLOCK_MM = 4.0
 GLOBAL_SHARE = 0.05
 """Weight of the tissue's mean over the whole scan, in sure voxels for each voxel of the neighbourhood."""
 
-WEIGHT = 0.5
-"""Of the intensities beside the network, which has seen them too: counted in full they would be counted twice."""
+WEIGHT = 0.75
+"""Of the intensities beside the network, which has seen them too: counted in full they would be counted twice.
+
+Settled on the scans of `medzoo-train evaluate`: the scores of `structures` with 0.5 or 1 are within 0.011.
+"""
 
 TINY = 1e-12
 """Less than this is rounding."""
