@@ -56,7 +56,9 @@ VARIANTS = {
     "base": Variant("as the recipe, at 1 mm"),
     "narrow": Variant("half the width, more steps", ("settings.widths=[16, 32, 48, 64, 80]",)),
     "wide": Variant("one and a half times the width, fewer steps", ("settings.widths=[48, 96, 144, 192, 240]",)),
-    "small-patch": Variant("patches of 64³, more steps", stages=((64, FINE),)),
+    "small-patch": Variant(
+        "patches of 64³, in float32, which they need; more steps", ("precision='32'",), ((64, FINE),)
+    ),
     "large-patch": Variant("patches of 128³, fewer steps", stages=((128, FINE),)),
     "coarse": Variant("voxels of 1.3 mm", ("preprocessing.spacing=[1.3, 1.3, 1.3]",), ((96, (1.2, 1.4)),)),
     "random-contrast": Variant("no priors: every contrast random", ("synthesis.contrasts={random: 1}",)),
