@@ -12,7 +12,7 @@ from typing import Any
 from napari.qt.threading import GeneratorWorker, thread_worker
 from napari.utils import cancelable_progress
 from napari.utils.notifications import show_error
-from qtpy.QtCore import QTimer
+from qtpy.QtCore import QThreadPool, QTimer
 
 from napari_medzoo.errors import MedzooError
 from napari_medzoo.progress import Progress, Steps
@@ -142,6 +142,9 @@ class Jobs:
         worker = thread_worker(drive)(steps, cancelled)
         self._worker = worker
         _FullCollections.hold()
+        # A cancelled job that has not let go yet takes one of the threads; with one processor there is one.
+        pool = QThreadPool.globalInstance()
+        pool.setMaxThreadCount(max(pool.maxThreadCount(), pool.activeThreadCount() + 1))
         worker.yielded.connect(lambda step: self._stepped(worker, step))
         worker.returned.connect(lambda outcome: self._returned(worker, outcome, done))
         worker.finished.connect(lambda: self._finished(worker, steps))

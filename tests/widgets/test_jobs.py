@@ -7,8 +7,10 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
+from qtpy.QtCore import QThreadPool
 from qtpy.QtWidgets import QLabel, QProgressBar, QPushButton, QWidget
 
 from napari_medzoo.errors import MedzooError
@@ -99,7 +101,11 @@ def test_a_worker_that_napari_stops_leaves_nothing_running(jobs, state, qtbot):
     assert results == []
 
 
-def test_a_light_job_may_run_while_a_cancelled_one_ends(jobs, state, qtbot):
+def test_a_light_job_may_run_while_a_cancelled_one_ends(jobs, state, qtbot, request):
+    """On a computer with one processor, too, for which Qt's pool has one thread."""
+    pool = QThreadPool.globalInstance()
+    request.addfinalizer(partial(pool.setMaxThreadCount, pool.maxThreadCount()))
+    pool.setMaxThreadCount(1)
     forward, results = Forward(), []
     jobs.start("Segmenting", forward.steps(), results.append)
     qtbot.waitUntil(forward.entered.is_set)
