@@ -27,6 +27,7 @@ class Contestant(Settings):
     architecture: str | None = Field(None, description="Key of `models.ARCHITECTURES`; the name where it is left out.")
     settings: Mapping[str, Any] = Field(default_factory=dict, description="Of the network's constructor.")
     precision: Literal["32", "bf16", "fp16"] | None = Field(None, description="Instead of the protocol's.")
+    budget: float = Field(1.0, gt=0, description="Share of the protocol's `output_voxels`.")
     changes: tuple[str, ...] = Field((), description="Other departures from the protocol, as ``--set`` takes them.")
     same_as: str | None = Field(
         None, description="Another row that is the same function with this protocol's modalities; it is not trained."
@@ -37,7 +38,7 @@ class Contestant(Settings):
 
     @model_validator(mode="after")
     def _reasoned(self) -> Self:
-        if (self.precision or self.changes or self.same_as) and not self.reason:
+        if (self.precision or self.changes or self.same_as or self.budget != 1) and not self.reason:
             raise ValueError(f"network '{self.name}' departs from the protocol; give the 'reason'")
         return self
 
@@ -136,7 +137,8 @@ class Benchmark(Settings):
         file = self.folder / self.folds
         named = {"architecture": network.architecture or network.name, "settings": network.settings}
         geometry = geometry_of(build_network(base.model_copy(update=named), "meta"))
-        steps = max(1, round(self.output_voxels / (self.batch * math.prod(geometry.output_of(self.patch)))))
+        answered = self.batch * math.prod(geometry.output_of(self.patch))
+        steps = max(1, round(network.budget * self.output_voxels / answered))
         stage = Stage(
             steps=steps,
             patch=self.patch,

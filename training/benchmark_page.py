@@ -174,8 +174,8 @@ def notes(benchmark: Benchmark, rows: Sequence[Row]) -> list[str]:
     for network in benchmark.networks:
         if network.same_as:
             shared.setdefault(f"{network.same_as}\n{network.reason}", []).append(network.name)
-        elif network.precision or network.changes:
-            departures.setdefault(f"{_departure(benchmark, network)}\n{network.reason}", []).append(network.name)
+        elif departure := _departure(benchmark, network):
+            departures.setdefault(f"{departure}\n{network.reason}", []).append(network.name)
     for key, names in shared.items():
         other, reason = key.split("\n")
         lines.append(f"{_codes(names)}: the same function as `{other}` here, which was trained once. {reason}")
@@ -194,6 +194,7 @@ def notes(benchmark: Benchmark, rows: Sequence[Row]) -> list[str]:
 
 def _departure(benchmark: Benchmark, network: Contestant) -> str:
     words = [f"in precision {network.precision} instead of {benchmark.precision}"] if network.precision else []
+    words += [f"on {network.budget:g} times the voxels"] if network.budget != 1 else []
     return " and ".join([*words, *([f"with {_codes(network.changes)}"] if network.changes else [])])
 
 

@@ -38,10 +38,13 @@ def test_every_network_has_a_row() -> None:
 def test_every_network_is_corrected_on_as_many_voxels(network: Contestant) -> None:
     recipe = recipe_of(network)
     answered = math.prod(geometry_of(build_network(recipe, "meta")).output_of(recipe.stages[0].patch))
-    assert abs(recipe.steps * recipe.batch * answered - ZOO.output_voxels) <= recipe.batch * answered / 2
+    budget = network.budget * ZOO.output_voxels
+    assert abs(recipe.steps * recipe.batch * answered - budget) <= recipe.batch * answered / 2
     other = recipe_of(ZOO.trained[0])
     different = {"name", "title", "architecture", "settings", "precision"}
     different |= {change.partition("=")[0] for change in network.changes}
+    if network.budget != 1:
+        different |= {"stages"}
     assert recipe.model_dump(exclude=different) == other.model_dump(exclude=different)
 
 
@@ -98,10 +101,22 @@ def test_the_cards_of_the_package_that_are_named_are_those_networks() -> None:
             assert (card.architecture, dict(card.settings)) == (recipe.architecture, dict(recipe.settings))
 
 
-def test_a_row_that_changes_one_thing_differs_in_that_alone() -> None:
-    other, plain = recipe_of(ZOO["vnet_light_other_start"]), recipe_of(ZOO["vnet_light"])
+@pytest.mark.parametrize("row", ["vnet_light_other_start", "med3d_34_other_start"])
+def test_another_start_differs_in_the_seed_alone(row: str) -> None:
+    other, plain = recipe_of(ZOO[row]), recipe_of(ZOO[row.removesuffix("_other_start")])
     assert (plain.seed, other.seed) == (1, 2)
     assert other.model_copy(update={"seed": 1, "name": plain.name, "title": plain.title}) == plain
+
+
+def test_a_longer_training_differs_in_the_budget_alone() -> None:
+    longer, plain = recipe_of(ZOO["med3d_34_longer"]), recipe_of(ZOO["med3d_34"])
+    stage = plain.stages[0].model_copy(update={"steps": 2 * plain.steps})
+    assert longer == plain.model_copy(update={"name": longer.name, "title": longer.title, "stages": (stage,)})
+
+
+def test_only_rows_that_say_so_have_another_budget() -> None:
+    """A row that is compared with all others has the protocol's; another one is named by what it changes."""
+    assert [network.name for network in ZOO.networks if network.budget != 1] == ["med3d_34_longer"]
 
 
 def test_runs_can_be_chosen() -> None:
@@ -129,6 +144,7 @@ def test_a_benchmark_is_no_recipe_and_the_other_way_round() -> None:
         ([{"name": "resunet"}, {"name": "resunet"}], "listed twice"),
         ([{"name": "resunet", "precision": "32"}], "give the 'reason'"),
         ([{"name": "resunet", "changes": ["seed=2"]}], "give the 'reason'"),
+        ([{"name": "resunet", "budget": 2}], "give the 'reason'"),
         ([{"name": "resunet", "same_as": "vnet", "reason": "none"}], "'vnet', which is not trained"),
         ([{"name": "resunet", "setings": {}}], "setings"),
     ],
