@@ -39,7 +39,7 @@ WINDOW = (1500, 1000)
 TICK_MS = 5
 CALM_MS, CALM_S = 50, 0.5
 """A layer that came or went is drawn when no gap was longer for so many seconds: the four views draw it one by one."""
-REST_S = 1.0
+REST_S = 2.0
 """How long the window is watched after a piece of work: what it shows is drawn then."""
 
 CORTEX, WORST, NEW = 3, 17, 77

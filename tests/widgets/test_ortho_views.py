@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from napari.utils.colormaps import DirectLabelColormap
 from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
 from qtpy.QtGui import QWheelEvent
 from qtpy.QtWidgets import QApplication
@@ -16,6 +17,7 @@ from napari_medzoo.widgets.layers import segmentation_layer, volume_layer
 from napari_medzoo.widgets.ortho import OrthoViews
 from napari_medzoo.widgets.ortho.arrangement import SQUARE
 from napari_medzoo.widgets.ortho.geometry import on_canvas
+from napari_medzoo.widgets.ortho.mirror import VOLUMES_AFTER_MS
 from napari_medzoo.widgets.ortho.pane import Frame
 from tests.widgets.conftest import close_views
 
@@ -129,6 +131,64 @@ def test_painting_in_any_view_is_seen_in_all_and_undone_in_the_layer(viewer, vie
     redrawn.clear()
     labels.paint((10, 11, 12), 2)
     wait(qtbot, lambda: bool(redrawn))
+
+
+@pytest.fixture
+def drawn_3d(views, qtbot):
+    """How often the 3D view was drawn since it was last cleared; without a graphics card it costs most of all."""
+    solid = pane(views, view.THREE_D)
+    drawn: list[object] = []
+    solid.qt_viewer.canvas.events.draw.connect(drawn.append)
+
+    def settle() -> int:
+        qtbot.wait(2 * VOLUMES_AFTER_MS)
+        count = len(drawn)
+        drawn.clear()
+        return count
+
+    settle()
+    return settle
+
+
+def test_choosing_what_to_paint_leaves_the_3d_view_alone(viewer, views, drawn_3d):
+    labels = viewer.layers["labels"]
+    labels.data[:] = 1
+    labels.refresh()
+    assert drawn_3d() == 1
+    viewer.layers.selection.active = labels
+    labels.selected_label, labels.brush_size, labels.n_edit_dimensions, labels.mode = 2, 5, 3, "paint"
+    assert drawn_3d() == 0
+    pane(views, view.THREE_D).show_plane("axial")
+    turned = views.desk.panes[-1].model.layers["labels"]
+    assert (turned.selected_label, turned.brush_size, turned.n_edit_dimensions, turned.mode) == (2, 5, 3, "paint")
+
+
+def test_the_class_that_napari_shows_alone_is_that_in_3d_too(viewer, views):
+    labels, solid = viewer.layers["labels"], pane(views, view.THREE_D).model.layers["labels"]
+    labels.selected_label = 2
+    labels.show_selected_label = True
+    assert (solid.selected_label, solid.show_selected_label) == (2, True)
+    labels.selected_label = 1
+    assert solid.selected_label == 1
+
+
+@pytest.mark.parametrize("look", ["colormap", "contour", "show_selected_label", "visible"])
+def test_another_look_is_drawn_once_in_3d(viewer, views, drawn_3d, look):
+    labels = viewer.layers["labels"]
+    labels.data[5:10, 5:10, 5:10] = 1
+    labels.refresh()
+    assert drawn_3d() == 1
+    if look == "visible":
+        labels.visible = False
+        assert drawn_3d() == 1
+        labels.visible = True
+    else:
+        colors = DirectLabelColormap(color_dict={0: "transparent", 1: "blue", None: "gray"})
+        setattr(labels, look, {"colormap": colors, "contour": 1, "show_selected_label": True}[look])
+    assert drawn_3d() == 1
+    labels.data[5:10, 5:10, 5:10] = 2
+    labels.refresh()
+    assert drawn_3d() == 1
 
 
 def test_click_wheel_and_keys_move_the_one_crosshair(viewer, views, qtbot):

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 SLICES_AFTER_MS = 30
 """How soon a stroke is seen in the other slices: often enough for the eye, and cheap while the mouse moves."""
 
-VOLUMES_AFTER_MS = 300
-"""How soon in 3D, and in a straightened copy, where all of the volume is worked on."""
+VOLUMES_AFTER_MS = 1000
+"""How soon in 3D and in a straightened copy: all of the volume is worked on, so not between one stroke and the next."""
 
 
 class Mirror(QObject):
@@ -128,8 +128,9 @@ class Mirror(QObject):
 
     def _tie(self, layer: Layer) -> Ties:
         ties = Ties()
-        self._slices[layer] = self._slice()
+        self._slices[layer] = self._slice(layer)
         ties.tie(layer.events.set_data, lambda event: self._drawn(layer))
+        ties.tie(layer.events.visible, lambda event: self._slices.update({layer: self._slice(layer)}))
         for name in (*PLACE, "data"):
             ties.tie(layer.events[name], self._moved)
         if isinstance(layer, Labels):
@@ -140,16 +141,21 @@ class Mirror(QObject):
     # What was painted or changed in place
 
     def _drawn(self, layer: Layer) -> None:
-        """Tell a new slice, which concerns nobody else, from the same slice drawn again: its voxels are others."""
-        slice_now = self._slice()
+        """Tell a new slice or look, which the twins know of, from the same drawn again: its voxels are others."""
+        slice_now = self._slice(layer)
         again = self._slices.get(layer) == slice_now
         self._slices[layer] = slice_now
         if again and not self._refreshing:
             self._changed(layer)
 
-    def _slice(self) -> tuple[Any, ...]:
+    def _slice(self, layer: Layer) -> tuple[Any, ...]:
+        """What napari draws a layer again for, its voxels apart."""
         dims = self._main.dims
-        return dims.point, dims.order, dims.ndisplay
+        looks: tuple[Any, ...] = ()
+        if isinstance(layer, Labels):
+            alone = layer.selected_label if layer.show_selected_label else None
+            looks = (id(layer.colormap), layer.contour, layer.show_selected_label, alone)
+        return dims.point, dims.order, dims.ndisplay, layer.visible, *looks
 
     def _changed(self, layer: Layer) -> None:
         self._spread(layer, layer)

@@ -36,13 +36,10 @@ LOOKS = (
     "attenuation",
     "contour",
     "show_selected_label",
-    "selected_label",
-    "brush_size",
-    "n_edit_dimensions",
-    "contiguous",
-    "preserve_labels",
-    "mode",
 )
+TOOLS = ("selected_label", "brush_size", "n_edit_dimensions", "contiguous", "preserve_labels", "mode")
+"""What matters where there is painting. In 3D there is none, and setting them there would draw the volume again."""
+
 PLACE = ("affine", "scale", "translate", "rotate", "shear")
 BACK = ("selected_label", "brush_size", "mode")
 """What the mouse can change in a side view."""
@@ -94,14 +91,12 @@ class Twins:
             seen = seen_in(layer, self._main, self._side.dims.ndisplay)
             if twin.visible != seen:
                 twin.visible = seen
-                if isinstance(layer, Image | Labels):
-                    _copier(layer, twin, "mode")()
+            self._take_up_tools(layer, twin)
         self._showing = False
 
     def select(self) -> None:
         """Make the twin of the main viewer's active layer the active one, so that the mouse paints on it; not in 3D."""
-        flat = self._side.dims.ndisplay == 2
-        active = self._twins.get(self._main.layers.selection.active) if flat else None
+        active = self._twins.get(self._main.layers.selection.active) if self._is_flat else None
         self._side.layers.selection.active = active
 
     def of(self, layer: Layer) -> Layer | None:
@@ -148,27 +143,49 @@ class Twins:
         ties = Ties()
         ties.tie(layer.events.visible, lambda event: self.show_seen())
         for name in LOOKS if straightened else (*LOOKS, *PLACE, "data"):
-            # The tools of points and shapes would draw into the twin alone.
-            if name in layer.events.emitters and (name != "mode" or isinstance(layer, Image | Labels)):
-                ties.tie(layer.events[name], _copier(layer, twin, name))
+            if name in layer.events.emitters:
+                ties.tie(layer.events[name], lambda event, name=name: self._follow(layer, twin, name))
+        for name in _tools(layer):
+            ties.tie(layer.events[name], lambda event: self._take_up_tools(layer, twin))
         for name in BACK if isinstance(layer, Labels) and not straightened else ():
-            back = _copier(twin, layer, name)
-            ties.tie(twin.events[name], lambda event, back=back: self._showing or back())
+            ties.tie(twin.events[name], lambda event, name=name: self._hand_back(layer, twin, name))
         if isinstance(layer, Labels) and not straightened:
             ties.tie(twin.events.labels_update, lambda event: self._painted(layer, twin, None))
             ties.tie(twin.events.paint, lambda event: self._painted(layer, twin, event.value))
         return ties
 
+    def _follow(self, layer: Layer, twin: Layer, name: str) -> None:
+        if name == "show_selected_label":
+            _copy(layer, twin, "selected_label")
+        _copy(layer, twin, name)
 
-def _copier(source: Layer, target: Layer, name: str) -> Callable[..., None]:
-    def copy(event: Any = None) -> None:
-        value = getattr(source, name)
-        if name == "mode" and not (target.visible and getattr(target, "editable", True)):
-            return
-        if name == "data":
-            if target.data is not value or not isinstance(value, np.ndarray):
-                target.data = value
-        elif name not in BACK or getattr(target, name) != value:
-            setattr(target, name, value)
+    def _take_up_tools(self, layer: Layer, twin: Layer) -> None:
+        if self._is_flat:
+            for name in _tools(layer):
+                _copy(layer, twin, name)
+        elif isinstance(layer, Labels) and layer.show_selected_label:
+            _copy(layer, twin, "selected_label")
 
-    return copy
+    def _hand_back(self, layer: Layer, twin: Layer, name: str) -> None:
+        if self._is_flat and not self._showing:
+            _copy(twin, layer, name)
+
+    @property
+    def _is_flat(self) -> bool:
+        return bool(self._side.dims.ndisplay == 2)
+
+
+def _tools(layer: Layer) -> list[str]:
+    """The `TOOLS` that a layer has; those of points and shapes would draw into the twin alone."""
+    return [name for name in TOOLS if isinstance(layer, Image | Labels) and name in layer.events.emitters]
+
+
+def _copy(source: Layer, target: Layer, name: str) -> None:
+    value = getattr(source, name)
+    if name == "mode" and not (target.visible and getattr(target, "editable", True)):
+        return
+    if name == "data":
+        if target.data is not value or not isinstance(value, np.ndarray):
+            target.data = value
+    elif name not in TOOLS or getattr(target, name) != value:
+        setattr(target, name, value)
